@@ -1,0 +1,1 @@
+"""Osmia: program the Linux kernel from Python."""

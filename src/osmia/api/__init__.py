@@ -1,0 +1,1 @@
+"""Program as users see it: declarations plus run, open, build and test runs."""

@@ -1,0 +1,1 @@
+"""Typed IR, its rules, and code generation through LLVM."""

@@ -1,0 +1,1 @@
+"""Source languages that become typed IR."""

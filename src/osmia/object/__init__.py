@@ -1,0 +1,1 @@
+"""Data layouts, program and map specs, ELF objects, CO-RE relocation."""

@@ -1,0 +1,1 @@
+"""Sessions: load, attach, stream, decode, print."""

@@ -1,0 +1,1 @@
+"""Kernel and user symbols, stacks, USDT notes."""

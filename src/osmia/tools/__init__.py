@@ -1,0 +1,1 @@
+"""The ready tools; one file each."""

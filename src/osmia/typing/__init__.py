@@ -1,0 +1,1 @@
+"""Support for static type checkers; imported by mypy only."""
