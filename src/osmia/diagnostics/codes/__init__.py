@@ -2,6 +2,20 @@
 
 An area's module defines ``ROWS``, a tuple of :class:`Code`. ``osmia explain CODE`` prints a row's page;
 the reference page of errors is generated from the rows. Nothing on a hot path imports this package.
+
+A page is Markdown with exactly these four sections, in this order (``tests/diagnostics`` checks it)::
+
+    ## Meaning
+    What the error says about the input, in a few sentences.
+
+    ## Why
+    Why the rule exists: what would go wrong otherwise.
+
+    ## Example
+    Something short that gives this error; code in a fenced block.
+
+    ## Repair
+    What to change, with the repaired example where it helps.
 """
 
 from __future__ import annotations
