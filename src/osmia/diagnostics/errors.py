@@ -141,3 +141,10 @@ class MultiError(OsmiaError):
         first = errors[0]
         super().__init__(first.code, first.message, span=first.span, hint=first.hint)
         self.errors = list(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+    def to_dict(self) -> dict[str, object]:
+        """The first error as plain data, with all of them under ``errors``."""
+        return {**super().to_dict(), "errors": [error.to_dict() for error in self.errors]}
