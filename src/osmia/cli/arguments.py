@@ -1,0 +1,28 @@
+"""An argument parser whose errors are Osmia's own."""
+
+from __future__ import annotations
+
+import argparse
+
+from osmia.diagnostics import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """``argparse`` with coded errors, plain help layout and no abbreviations of long options."""
+
+    def __init__(self, command: str, description: str, **rest: object) -> None:
+        super().__init__(
+            prog=f"osmia {command}",
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **rest,  # type: ignore[arg-type]
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Refuses the command line."""
+        raise UsageError("CLI002", f"{self.prog}: {message}", hint=f"{self.prog} --help tells the arguments")

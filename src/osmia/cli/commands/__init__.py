@@ -1,0 +1,1 @@
+"""The subcommands of ``osmia``, one module each with ``main(words) -> exit code``."""

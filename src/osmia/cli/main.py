@@ -1,0 +1,118 @@
+"""The command ``osmia``: finds the subcommand, runs it, turns errors into words and exit codes.
+
+Each subcommand is a module of ``osmia.cli.commands`` with ``parser()`` and ``run(arguments)``; only the one that is
+asked for is imported. Exit codes: 0 success; 1 the input or the kernel refused; 2 wrong usage; 3 permission missing; 4 this
+kernel lacks a feature; 130 interrupted. ``osmia run ... -- COMMAND`` ends with the command's own status.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from osmia.diagnostics import OsmiaError
+
+COMMANDS = {
+    "run": "run a ready tool or a program file",
+    "tools": "list the ready tools, or show one's manual",
+    "demo": "a short program's way from source to live events",
+    "check": "compile and load a program, attach nothing",
+    "build": "compile a program to a portable object file",
+    "disasm": "show the bytecode of an object, a file or a loaded program",
+    "ps": "list loaded programs, maps and links",
+    "doctor": "what this machine can do, and how to get what it cannot",
+    "explain": "explain an error code",
+    "completion": "print a shell's completion script",
+}
+"""The subcommands, in the order of ``osmia --help``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return 0
+    if words[0] in ("-V", "--version"):
+        from osmia.version import VERSION
+
+        sys.stdout.write(f"osmia {VERSION}\n")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        return _unknown(name)
+    from osmia.diagnostics import OsmiaError
+
+    verbose = "--verbose" in rest or "-v" in rest
+    try:
+        return _dispatch(name, rest)
+    except OsmiaError as error:
+        report(error, verbose)
+        return exit_code(error)
+    except BrokenPipeError:
+        _mute()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _mute()
+
+
+def _dispatch(name: str, words: list[str]) -> int:
+    from importlib import import_module
+
+    module = import_module(f"osmia.cli.commands.{name}")
+    result = module.main(words)
+    return int(result)
+
+
+def report(error: OsmiaError, verbose: bool = False) -> None:
+    """Prints an error to standard error: excerpt, cause, hint; with ``verbose`` the raw details too."""
+    from osmia.diagnostics.render import render
+
+    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    sys.stdout.flush()
+    sys.stderr.write(render(error, color=color, verbose=verbose))
+
+
+def exit_code(error: OsmiaError) -> int:
+    """The exit code of an error by its class."""
+    from osmia.diagnostics import PermissionMissing, UnsupportedFeature, UsageError
+
+    if isinstance(error, UsageError):
+        return 2
+    if isinstance(error, PermissionMissing):
+        return 3
+    return 4 if isinstance(error, UnsupportedFeature) else 1
+
+
+def _help() -> str:
+    width = max(len(name) for name in COMMANDS)
+    lines = ["Osmia: program the Linux kernel from Python.", "", "usage: osmia COMMAND [arguments]", "", "commands:"]
+    lines += [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    lines += ["", "osmia COMMAND --help tells a command's own arguments; osmia --version the version.", ""]
+    return "\n".join(lines)
+
+
+def _unknown(name: str) -> int:
+    from osmia.diagnostics import UsageError
+    from osmia.diagnostics.text import did_you_mean
+
+    near = did_you_mean(name, COMMANDS)
+    hint = near or "osmia --help lists the commands"
+    if name.endswith(".py") or os.path.exists(name):
+        hint = f"to run a program file: osmia run {name}"
+    report(UsageError("CLI001", f"there is no command {name!r}", hint=hint))
+    return 2
+
+
+def _mute() -> None:
+    """Standard output is gone: keeps Python's own last flush from complaining."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
