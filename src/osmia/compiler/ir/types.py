@@ -67,8 +67,8 @@ class KArray:
 class Ptr:
     """A pointer: its memory, what it points to (``None``: bytes), whether it may be null, how many bytes are proven.
 
-    ``bound`` is the number of readable bytes for packet and mem pointers after their check; ``None`` where the pointee's
-    size is the bound.
+    ``bound`` is the number of readable bytes for packet and mem pointers after their check; ``None`` where the
+    pointee's size is the bound.
     """
 
     __slots__ = ("bound", "nullable", "space", "to")
@@ -100,7 +100,8 @@ class Ptr:
 
     def __str__(self) -> str:
         bound = "" if self.bound is None else f", {self.bound}"
-        return f"ptr<{self.space.value}, {'bytes' if self.to is None else self.to}{bound}>{'?' if self.nullable else ''}"
+        to = "bytes" if self.to is None else self.to
+        return f"ptr<{self.space.value}, {to}{bound}>{'?' if self.nullable else ''}"
 
     __repr__ = __str__
 
