@@ -1,1 +1,4 @@
-"""The names a program file imports: types, intrinsics, map and hook declarations. Pure data, no engine."""
+"""The names a program file imports: types, intrinsics, declarations of maps, hooks and settings. Pure data, no
+engine."""
+
+from __future__ import annotations
