@@ -53,6 +53,7 @@ def prog_load(
     expected: int = 0,
     btf_id: int = 0,
     target_fd: int = 0,
+    level: int = 1,
 ) -> tuple[int, str]:
     """Load a program and close it again; returns 0 or ``-errno`` and the verifier's words."""
     log = ctypes.create_string_buffer(1 << 16)
@@ -60,7 +61,7 @@ def prog_load(
     name = ctypes.create_string_buffer(licence.encode() + b"\0")
     attr = struct.pack(
         "<IIQQIIQII16sIIIIQIIQIIQQII",
-        prog_type, len(code) // 8, ctypes.addressof(text), ctypes.addressof(name), 1, len(log),
+        prog_type, len(code) // 8, ctypes.addressof(text), ctypes.addressof(name), level, len(log),
         ctypes.addressof(log), 0, flags, b"osmia_probe", 0, expected, 0, 0, 0, 0, 0, 0, 0, btf_id, target_fd, 0, 0, 0,
     )  # fmt: skip
     for _ in range(5):

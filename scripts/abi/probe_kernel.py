@@ -33,7 +33,9 @@ class Prober:
         }
         self.struct_ops = btf.find("struct", "tcp_congestion_ops")
 
-    def load(self, kind: str, attach: str, code: bytes, *, flags: int = 0, licence: str = "GPL", btf_id: int = 0) -> tuple[int, str]:
+    def load(
+        self, kind: str, attach: str, code: bytes, *, flags: int = 0, licence: str = "GPL", btf_id: int = 0, level: int = 1
+    ) -> tuple[int, str]:
         """Load code as a program of that type; ``attach`` "" names none."""
         number = self.prog_types[kind]
         expected = self.attach_types[attach] if attach else 0
@@ -42,7 +44,7 @@ class Prober:
             target, expected = self.struct_ops, 1
         if kind == "syscall":
             flags |= SLEEPABLE
-        return prog_load(number, code, licence=licence, flags=flags, expected=expected, btf_id=target)
+        return prog_load(number, code, licence=licence, flags=flags, expected=expected, btf_id=target, level=level)
 
     def works(self, kind: str, attach: str, flags: int = 0) -> bool:
         """Whether a program that returns a constant loads at all."""
