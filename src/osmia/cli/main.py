@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from osmia.diagnostics import OsmiaError
-
 COMMANDS = {
     "run": "run a ready tool or a program file",
     "tools": "list the ready tools, or show one's manual",
@@ -45,24 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = words
     if name not in COMMANDS:
         return _unknown(name)
-    from osmia.diagnostics import OsmiaError
+    from osmia.runtime.console import guarded
 
-    verbose = "--verbose" in rest or "-v" in rest
-    try:
-        return _dispatch(name, rest)
-    except OsmiaError as error:
-        report(error, verbose)
-        return exit_code(error)
-    except BrokenPipeError:
-        _mute()
-        return 0
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _mute()
+    return guarded(lambda: _dispatch(name, rest), "--verbose" in rest or "-v" in rest)
 
 
 def _dispatch(name: str, words: list[str]) -> int:
@@ -71,26 +54,6 @@ def _dispatch(name: str, words: list[str]) -> int:
     module = import_module(f"osmia.cli.commands.{name}")
     result = module.main(words)
     return int(result)
-
-
-def report(error: OsmiaError, verbose: bool = False) -> None:
-    """Prints an error to standard error: excerpt, cause, hint; with ``verbose`` the raw details too."""
-    from osmia.diagnostics.render import render
-
-    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    sys.stdout.flush()
-    sys.stderr.write(render(error, color=color, verbose=verbose))
-
-
-def exit_code(error: OsmiaError) -> int:
-    """The exit code of an error by its class."""
-    from osmia.diagnostics import PermissionMissing, UnsupportedFeature, UsageError
-
-    if isinstance(error, UsageError):
-        return 2
-    if isinstance(error, PermissionMissing):
-        return 3
-    return 4 if isinstance(error, UnsupportedFeature) else 1
 
 
 def _help() -> str:
@@ -109,10 +72,7 @@ def _unknown(name: str) -> int:
     hint = near or "osmia --help lists the commands"
     if name.endswith(".py") or os.path.exists(name):
         hint = f"to run a program file: osmia run {name}"
+    from osmia.runtime.console import report
+
     report(UsageError("CLI001", f"there is no command {name!r}", hint=hint))
     return 2
-
-
-def _mute() -> None:
-    """Standard output is gone: keeps Python's own last flush from complaining."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
