@@ -99,4 +99,6 @@ def mini_debug_image(image: ElfImage, path: str = "", root: str = "/") -> ElfIma
         data = unpacker.decompress(image.contents(section), _MAX_MINI)
     except lzma.LZMAError as error:
         raise image.damaged(f"its .gnu_debugdata cannot be unpacked ({error})") from error
+    if not unpacker.eof:
+        raise image.damaged("its .gnu_debugdata is cut off or larger than 256 MiB")
     return ElfImage(f"{image.name}(.gnu_debugdata)", data=data)

@@ -205,7 +205,7 @@ class ElfSymbols:
         if len(found) < 2:
             return found[0] if found else None
         plain = [symbol for symbol in found if symbol.binding != "local"]
-        if plain:
+        if plain and len({symbol.name for symbol in plain}) == 1:
             # A table lists the default version and older ones; find_all has put the default first.
             return plain[0]
         readable = {symbol.readable for symbol in found}

@@ -77,6 +77,19 @@ def process_root(pid: int) -> str:
     return "/" if same else f"/proc/{pid}/root"
 
 
+def mapping_root(pid: int) -> str:
+    """The root that paths in a process's ``maps`` are relative to.
+
+    The kernel writes them for the reader: within this process's own root where that can reach the file,
+    however the other one sees it (chroot); else within the other one's mount namespace.
+    """
+    try:
+        same = os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+    except OSError:
+        return "/"
+    return "/" if same else process_root(pid)
+
+
 def no_such_process(pid: int) -> SymbolError:
     """The error for a process that does not exist, or not any more."""
     return SymbolError(
@@ -228,7 +241,7 @@ def _mapped_library(pid: int, name: str) -> str | None:
         plain = re.sub(r"-\d[\d.]*\.so", ".so", base)
         if mapping.inode and ".so" in base and max(_match_level(name, base), _match_level(name, plain)) >= 0:
             exact = f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
-            path = resolve_in_root(process_root(pid), mapping.path)
+            path = resolve_in_root(mapping_root(pid), mapping.path)
             try:
                 return path if os.stat(path).st_ino == mapping.inode else exact
             except OSError:

@@ -52,15 +52,17 @@ class Segment:
         self.offset, self.address, self.file_size, self.memory_size = place
 
 
-def open_regular(path: str, shown: str | None = None) -> int:
+def open_regular(path: str, shown: str | None = None, *, follow: bool = True) -> int:
     """A descriptor of a regular file. Waits for nothing (FIFOs) and starts nothing (devices).
 
+    :param follow: follow a symbolic link at the end of the path.
     :raises SymbolError: SYM001, the file is missing, unreadable, or no regular file.
     """
     shown = path if shown is None else shown
     reason: str | None
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        handle = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     except OSError as error:
         reason = error.strerror
     except ValueError:

@@ -70,10 +70,12 @@ class PerfMap:
 
     def _read_on(self) -> None:
         try:
-            path = resolve_in_root(self._root, self.name)
+            folder, _, base = self.name.rpartition("/")
+            path = f"{resolve_in_root(self._root, folder)}/{base}"
             if not os.path.exists(path):
                 return
-            handle = open_regular(path)
+            # Anybody may put a link into /tmp.
+            handle = open_regular(path, follow=False)
         except SymbolError:
             return
         try:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from osmia.diagnostics.errors import SymbolError
 from osmia.symbols.demangle import demangle
 from osmia.symbols.elf import ElfSymbols
-from osmia.symbols.files import no_such_process, process_root, resolve_in_root
+from osmia.symbols.files import mapping_root, no_such_process, process_root, resolve_in_root
 from osmia.symbols.image import ElfImage, open_regular
 from osmia.symbols.perfmap import PerfMap
 
@@ -91,11 +91,12 @@ class SymbolCache:
         self._files: dict[tuple[int, int, int, int], ElfSymbols | None] = {}
         self._by_build_id: dict[bytes, ElfSymbols] = {}
 
-    def load(self, path: str, *, root: str = "/", inside: str = "") -> ElfSymbols | None:
+    def load(self, path: str, *, root: str = "/", inside: str = "", shown: str = "") -> ElfSymbols | None:
         """The symbols of the file that opens as ``path``; ``None`` if it is missing or no ELF file.
 
         :param root: where its separate debug data is looked for.
         :param inside: the file's path in that root, where that is not ``path``.
+        :param shown: how the file is called in stacks, where that is not ``path``.
         """
         try:
             handle = open_regular(path)
@@ -110,7 +111,7 @@ class SymbolCache:
             return known
         symbols: ElfSymbols | None = None
         try:
-            symbols = ElfSymbols(ElfImage(path, handle=handle), path=inside or path, root=root)
+            symbols = ElfSymbols(ElfImage(shown or path, handle=handle), path=inside or path, root=root)
             symbols.index()
             symbols.close()
         except SymbolError:
@@ -145,12 +146,14 @@ class ProcessSymbols:
     """Names for addresses of one process, also after it has ended.
 
     :ivar pid: as this process's pid namespace numbers it.
+    :ivar root: how this process reaches the root directory of that one.
     :ivar mappings: executable mappings by address, those seen earlier included where nothing took their place.
     """
 
     __slots__ = (
         "_cache",
         "_demangle",
+        "_file_root",
         "_known",
         "_modules",
         "_perf_maps",
@@ -181,6 +184,7 @@ class ProcessSymbols:
         self.mappings: list[Mapping] = []
         self._starts: list[int] = []
         self.root = self._hold_root()
+        self._file_root = "/" if mapping_root(pid) == "/" else self.root
         self._perf_maps = self._perf_map_files()
         self._refreshed = 0.0
         self._take(read_mappings(pid))
@@ -356,16 +360,14 @@ class ProcessSymbols:
         exact = f"/proc/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}"
         if self._is_exact(exact, mapping):
             # The mapped file itself, even if it was deleted or replaced since.
-            symbols = self._cache.load(exact, root=self.root, inside=self._inside(plain))
+            inside = plain if self._file_root == "/" else self._file_root + plain
+            symbols = self._cache.load(exact, root=self._file_root, inside=inside, shown=plain)
             if symbols is not None:
                 return symbols, path
         if path == plain and self._is_unchanged(mapping):
-            place = resolve_in_root(self.root, path)
-            return self._cache.load(place, root=self.root, inside=place), path
+            place = resolve_in_root(self._file_root, path)
+            return self._cache.load(place, root=self._file_root, inside=place, shown=path), path
         return None, path
-
-    def _inside(self, path: str) -> str:
-        return path if self.root == "/" else self.root + path
 
     def _is_exact(self, exact: str, mapping: Mapping) -> bool:
         try:
@@ -381,7 +383,7 @@ class ProcessSymbols:
         a file that has not changed since the process started will do.
         """
         try:
-            status = os.stat(resolve_in_root(self.root, mapping.path))
+            status = os.stat(resolve_in_root(self._file_root, mapping.path))
         except (OSError, SymbolError):
             return False
         return status.st_ino == mapping.inode or status.st_ctime < self._started_at

@@ -186,7 +186,7 @@ def build_id_frames(
         address = symbols.image.address_of(entry.place - back)
         found = symbols.lookup(address) if address is not None else None
         if found is None:
-            frames.append(Frame("", entry.place if address is None else address + back, symbols.path))
+            frames.append(Frame("", entry.place if address is None else address + back, symbols.shown))
         else:
-            frames.append(Frame(demangle(found[0]), found[1] + back, symbols.path))
+            frames.append(Frame(demangle(found[0]), found[1] + back, symbols.shown))
     return frames
