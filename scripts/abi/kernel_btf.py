@@ -18,7 +18,8 @@ _EXTRA |= {"var": (4, 0), "datasec": (0, 12), "decl_tag": (4, 0), "enum64": (0, 
 
 
 class Btf:
-    """All types: ``kind[i]``, ``name[i]``, ``size[i]`` (or referenced type), ``flag[i]`` and ``rest[i]`` (raw bytes)."""
+    """All types: ``kind[i]``, ``name[i]``, ``size[i]`` (or referenced type), ``flag[i]`` and ``rest[i]`` (raw
+    bytes)."""
 
     def __init__(self, data: bytes) -> None:
         header = struct.unpack_from("<HBBIIIII", data)

@@ -4,6 +4,7 @@ Run as root on a kernel with BTF (6.18 was used): ``python scripts/abi/make_cont
 read or write which field, and what the verifier takes a loaded field for, is asked of the verifier.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import pathlib
@@ -94,7 +95,7 @@ RECORDS = {
     "bpf_iter_num": (6, 4), "bpf_task_work": (6, 18), "bpf_stack_build_id": (4, 17), "bpf_perf_event_value": (4, 15),
     "bpf_pidns_info": (5, 7), "btf_ptr": (5, 10), "bpf_cgroup_storage_key": (4, 19), "bpf_lpm_trie_key_u8": (4, 11),
     "bpf_prog_info": (4, 13), "bpf_map_info": (4, 13), "bpf_btf_info": (4, 18), "bpf_link_info": (5, 8),
-    "bpf_token_info": (6, 17), "bpf_func_info": (4, 20), "bpf_line_info": (5, 0), "bpf_core_relo": (5, 17),
+    "bpf_token_info": (6, 17), "bpf_func_info": (5, 0), "bpf_line_info": (5, 0), "bpf_core_relo": (5, 17),
     "perf_event_attr": (2, 6), "perf_event_mmap_page": (2, 6), "perf_event_header": (2, 6),
 }  # fmt: skip
 
@@ -166,9 +167,7 @@ class Access:
             if not result:
                 reads.append((kind, attach))
                 gives = gives or taken_for(log)
-            result, log = self.prober.load(
-                kind, attach, insn(0xB7, 2, imm=0) + insn(STORES[size], 1, 2, offset) + end
-            )
+            result, log = self.prober.load(kind, attach, insn(0xB7, 2, imm=0) + insn(STORES[size], 1, 2, offset) + end)
             if not result:
                 writes.append((kind, attach))
         return gives, compact(reads, programs), compact(writes, programs)

@@ -9,6 +9,7 @@ Run as root on a kernel with BTF:
 (6.18); what that kernel cannot be asked is derived from the source and the row says so.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import argparse
@@ -87,7 +88,16 @@ TRAMPOLINE = ("get_func_arg", "get_func_ret", "get_func_arg_cnt", "get_func_ip",
 LSM = ("inode_storage_get", "inode_storage_delete", "sk_storage_get", "sk_storage_delete", "spin_lock", "spin_unlock")
 LSM += ("bprm_opts_set", "ima_inode_hash", "ima_file_hash")
 LSM_CGROUP = ("get_local_storage", "get_retval", "set_retval", "setsockopt", "getsockopt")
-TRACERS = ("kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable", "tracing", "lsm", "syscall")
+TRACERS = (
+    "kprobe",
+    "tracepoint",
+    "perf_event",
+    "raw_tracepoint",
+    "raw_tracepoint_writable",
+    "tracing",
+    "lsm",
+    "syscall",
+)
 # What a helper needs beside the program type; and the program types that the kernel asked refused for lack of it.
 NEEDS = {
     "probe_write_user": ("a kernel that is not locked down", TRACERS),
@@ -244,7 +254,9 @@ def rows(tree: pathlib.Path, header: pathlib.Path) -> list[tuple[object, ...]]:
         uses.setdefault(helper, {}).setdefault(variable, [])
     prober = Prober()
     by_program = callers(prober, numbers)
-    lirc = {numbers[helper] for helper, known in uses.items() if any("lirc_mode2_func_proto" in f for f in known.values())}
+    lirc = {
+        numbers[helper] for helper, known in uses.items() if any("lirc_mode2_func_proto" in f for f in known.values())
+    }
     by_program["lirc_mode2"]["yes"] |= lirc
     gpl = gpl_only(prober, matrix(prober))
     found = []
@@ -256,7 +268,9 @@ def rows(tree: pathlib.Path, header: pathlib.Path) -> list[tuple[object, ...]]:
             args += ("ARG_ANYTHING",) * (texts[helper].count(",") + 1 - len(args))
         kinds, limits = who(number, by_program, prober)
         marks = marks_of(helper, number, fields, by_program, gpl, protos, uses[helper])
-        variants = variants_of(main, protos, uses[helper], [kind for kind, value in prober.prog_types.items() if kinds >> value & 1])
+        variants = variants_of(
+            main, protos, uses[helper], [kind for kind, value in prober.prog_types.items() if kinds >> value & 1]
+        )
         needs = NEEDS.get(helper, ("", ()))[0]
         found.append(
             (number, helper, version_of(number), texts[helper], result, args, marks, kinds, limits, variants, needs)
@@ -264,7 +278,9 @@ def rows(tree: pathlib.Path, header: pathlib.Path) -> list[tuple[object, ...]]:
     return found
 
 
-def who(number: int, by_program: dict[str, dict[str, set[int]]], prober: Prober) -> tuple[int, dict[str, tuple[str, ...]]]:
+def who(
+    number: int, by_program: dict[str, dict[str, set[int]]], prober: Prober
+) -> tuple[int, dict[str, tuple[str, ...]]]:
     """Mask of program types that may call a helper, and for types where the attach type matters: which."""
     mask = 0
     limits: dict[str, tuple[str, ...]] = {}
@@ -288,7 +304,10 @@ def marks_of(
     asked = number in gpl
     if said != asked:
         programs = [key for key, verdicts in by_program.items() if number in verdicts["yes"]]
-        print(f"{helper}: source says gpl_only={said}, kernel {len(gpl.get(number, []))} of {len(programs)}", file=sys.stderr)
+        print(
+            f"{helper}: source says gpl_only={said}, kernel {len(gpl.get(number, []))} of {len(programs)}",
+            file=sys.stderr,
+        )
     marks += "g" if said or asked else ""
     known = [protos[name] for name in uses if name in protos]
     marks += "p" if any(proto.get("pkt_access") == "true" for proto in known) else ""

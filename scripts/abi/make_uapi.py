@@ -6,6 +6,7 @@
 headers by their prefixes; a C compiler says what they are worth.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import argparse
@@ -71,8 +72,8 @@ def names_in(text: str, pattern: str) -> list[str]:
     found: dict[str, None] = {}
     for line in re.findall(r"^[ \t]*#[ \t]*define[ \t]+(\w+)(?=[ \t]+[^\s])", text, re.M):
         found[line] = None
-    for body in re.findall(r"enum\s*\w*\s*\{(.*?)\}", text, re.S):
-        body = re.sub(r"^\s*#.*$", "", body, flags=re.M)
+    for raw in re.findall(r"enum\s*\w*\s*\{(.*?)\}", text, re.S):
+        body = re.sub(r"^\s*#.*$", "", raw, flags=re.M)
         for piece in body.split(","):
             name = re.match(r"\s*(\w+)", piece)
             if name:
@@ -94,7 +95,10 @@ def values(headers: pathlib.Path, wanted: list[tuple[str, str]]) -> dict[str, in
                 f"int main(void) {{\n{body}\nreturn 0; }}\n"
             )
             done = subprocess.run(
-                ["gcc", "-w", "-I", str(headers), "-o", f"{folder}/v", str(source)], capture_output=True, text=True, check=False
+                ["gcc", "-w", "-I", str(headers), "-o", f"{folder}/v", str(source)],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if not done.returncode:
                 break
@@ -113,7 +117,11 @@ def wanted_in(headers: pathlib.Path, sources: list[tuple[str, str]]) -> list[tup
     found: dict[str, str] = {}
     for header, pattern in sources:
         for file in INDIRECT.get(header, (header,)):
-            places = [headers / file, pathlib.Path("/usr/include/x86_64-linux-gnu") / file, pathlib.Path("/usr/include") / file]
+            places = [
+                headers / file,
+                pathlib.Path("/usr/include/x86_64-linux-gnu") / file,
+                pathlib.Path("/usr/include") / file,
+            ]
             path = next(place for place in places if place.exists())
             for name in names_in(path.read_text(), pattern):
                 if not ELSEWHERE.match(name) and name not in SKIP and not name.startswith("__"):
@@ -133,7 +141,8 @@ def main() -> None:
             'types,\nglibc; do not edit. Names are the headers\' own.\n"""\n\nfrom __future__ import annotations\n\n'
         ]
         for name, value in table.items():
-            lines.append(f"{name} = {hex(value) if value > 255 else value}\n")
+            mask = value > 255 and not value & (value - 1)
+            lines.append(f"{name} = 0x{value:X}\n" if value > 4095 or mask else f"{name} = {value}\n")
         (ROOT / f"src/osmia/abi/uapi_{area}.py").write_text("".join(lines))
         print(area, len(table))
 

@@ -34,7 +34,15 @@ class Prober:
         self.struct_ops = btf.find("struct", "tcp_congestion_ops")
 
     def load(
-        self, kind: str, attach: str, code: bytes, *, flags: int = 0, licence: str = "GPL", btf_id: int = 0, level: int = 1
+        self,
+        kind: str,
+        attach: str,
+        code: bytes,
+        *,
+        flags: int = 0,
+        licence: str = "GPL",
+        btf_id: int = 0,
+        level: int = 1,
     ) -> tuple[int, str]:
         """Load code as a program of that type; ``attach`` "" names none."""
         number = self.prog_types[kind]
@@ -53,7 +61,7 @@ class Prober:
 
     def verdict(self, kind: str, attach: str, helper: int, **more: int | str) -> str:
         """``no``: not for this program; ``gpl``, ``sleep``, ``place`` (this attach point only): refused for
-        that reason; ``yes``: known (whatever the verifier finds wrong with the arguments)."""  # noqa: D209
+        that reason; ``yes``: known (whatever the verifier finds wrong with the arguments)."""
         result, log = self.load(kind, attach, call(helper) + insn(0xB7, 0) + EXIT, **more)  # type: ignore[arg-type]
         if result == -errno.EPERM and not log:
             return "eperm"
@@ -135,7 +143,7 @@ def gpl_only(prober: Prober, table: dict[str, dict[str, list[int]]]) -> dict[int
     for key, verdicts in table.items():
         kind, _, attach = key.removesuffix(":sleepable").partition("/")
         flags = SLEEPABLE if key.endswith(":sleepable") else 0
-        for helper in sorted(sum(verdicts.values(), [])):
+        for helper in sorted(number for numbers in verdicts.values() for number in numbers):
             if prober.verdict(kind, attach, helper, flags=flags, licence="Proprietary") == "gpl":
                 found.setdefault(helper, []).append(key)
     return found

@@ -627,9 +627,9 @@ STRUCTS: tuple[tuple[Any, ...], ...] = (
         ("allowed_progs", 16, 8, 0, False, "__u64", 0, 0, (6, 17), "", (), ()),
         ("allowed_attachs", 24, 8, 0, False, "__u64", 0, 0, (6, 17), "", (), ()),
     )),
-    ("bpf_func_info", (4, 20), 8, "record", (
-        ("insn_off", 0, 4, 0, False, "__u32", 0, 0, (4, 20), "", (), ()),
-        ("type_id", 4, 4, 0, False, "__u32", 0, 0, (4, 20), "", (), ()),
+    ("bpf_func_info", (5, 0), 8, "record", (
+        ("insn_off", 0, 4, 0, False, "__u32", 0, 0, (5, 0), "", (), ()),
+        ("type_id", 4, 4, 0, False, "__u32", 0, 0, (5, 0), "", (), ()),
     )),
     ("bpf_line_info", (5, 0), 16, "record", (
         ("insn_off", 0, 4, 0, False, "__u32", 0, 0, (5, 0), "", (), ()),

@@ -12,7 +12,8 @@ from __future__ import annotations
 from osmia.abi._table import suggest
 
 _X86_NAMES = (
-    "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs",
+    "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip",
+    "cs",
     "flags", "sp", "ss",
 )  # fmt: skip
 
