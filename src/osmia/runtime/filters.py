@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 SELF, PID, TID, CGROUP, COMM, TREE, PIDNS = (1 << bit for bit in range(7))
 """Bits of ``osmia_filter.flags``; ``lang`` compiles the tests of these bits into every filtered program."""
 
+VARIABLE = "osmia_filter"
+"""The constant that every filtered program reads."""
+TREE_MAP = "osmia_tree"
+"""Map of the processes that belong to the traced command."""
+OPTION_PREFIX = "osmia_option_"
+"""Constants of a program's own options are named so."""
+
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Inode of the first pid namespace (``PROC_PID_INIT_INO``)."""
 

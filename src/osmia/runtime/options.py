@@ -21,12 +21,14 @@ class RunOptions:
     :ivar duration: seconds to run, ``None`` for no limit. :ivar interval: seconds between tables, ``None`` for the end only.
     :ivar top: rows of a table, 0 for all. :ivar form: ``text``, ``json``, ``csv``, ``arrow`` or ``parquet``.
     :ivar output: a file, ``""`` for standard output. :ivar include_self: keep events that this process causes.
+    :ivar attach: attach the programs (``False``: only load, for test runs). :ivar interface: network interface of hooks that
+        name none. :ivar hz: sampling frequency of profiles instead of their own.
     :ivar cache: use the caches. :ivar settings: values of the program's own options by name.
     """
 
     __slots__ = (
-        "cache", "cgroup", "color", "comm", "command", "duration", "form", "include_self", "interval", "output",
-        "pid", "settings", "tid", "top", "verbose",
+        "attach", "cache", "cgroup", "color", "comm", "command", "duration", "form", "hz", "include_self",
+        "interface", "interval", "output", "pid", "settings", "tid", "top", "verbose",
     )  # fmt: skip
 
     def __init__(self, **values: Any) -> None:
@@ -44,6 +46,9 @@ class RunOptions:
         self.cache = True
         self.verbose = False
         self.color = False
+        self.attach = True
+        self.interface = ""
+        self.hz = 0
         self.settings: dict[str, Any] = {}
         for name, value in values.items():
             if name not in self.__slots__:
@@ -72,8 +77,14 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError("RUN004", f"{self.prog}: {message}", hint=f"{self.prog} --help tells the options")
 
 
-def parser(prog: str, description: str, own: Iterable[OptionSpec] = (), epilog: str = "") -> argparse.ArgumentParser:
-    """The argument parser of a program."""
+def parser(
+    prog: str,
+    description: str,
+    own: Iterable[OptionSpec] = (),
+    epilog: str = "",
+    hooks: Iterable[str] = (),
+) -> argparse.ArgumentParser:
+    """The argument parser of a program; ``hooks`` are its kinds of hooks, some of which bring options."""
     result = _Parser(
         prog=prog,
         description=description,
@@ -85,6 +96,11 @@ def parser(prog: str, description: str, own: Iterable[OptionSpec] = (), epilog: 
     mine = result.add_argument_group("options of this program")
     for option in own:
         _add_own(mine, option)
+    kinds = set(hooks)
+    if kinds & {"xdp", "tc"}:
+        mine.add_argument("--interface", default="", metavar="NAME", help="the network interface to attach to")
+    if "profile" in kinds:
+        mine.add_argument("--hz", type=_positive, default=0, metavar="N", help="samples a second on each CPU")
     which = result.add_argument_group("which processes")
     which.add_argument("-p", "--pid", type=_positive, default=0, metavar="PID", help="only this process")
     which.add_argument("--tid", type=_positive, default=0, metavar="TID", help="only this thread")
@@ -110,7 +126,12 @@ def parser(prog: str, description: str, own: Iterable[OptionSpec] = (), epilog: 
 
 
 def parse(
-    prog: str, words: Sequence[str], description: str = "", own: Sequence[OptionSpec] = (), epilog: str = ""
+    prog: str,
+    words: Sequence[str],
+    description: str = "",
+    own: Sequence[OptionSpec] = (),
+    epilog: str = "",
+    hooks: Iterable[str] = (),
 ) -> RunOptions:
     """Turns a command line into options; everything after ``--`` is the command to trace.
 
@@ -123,7 +144,7 @@ def parse(
         words, command = words[:at], words[at + 1 :]
         if not command:
             raise UsageError("RUN004", f"{prog}: there is no command after --", hint="name the command to trace")
-    values = vars(parser(prog, description, own, epilog).parse_args(words))
+    values = vars(parser(prog, description, own, epilog, hooks).parse_args(words))
     settings = {option.name: values.pop(_dest(option)) for option in own}
     values["form"] = values["form"] or "text"
     if command and values["pid"]:

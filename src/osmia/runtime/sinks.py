@@ -32,6 +32,10 @@ class Sink:
         """A whole table: the contents of a map."""
         raise TypeError(f"{type(self).__name__} takes no tables")
 
+    def lines(self, name: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> None:
+        """A table for other programs to read: text output has no headings and single spaces."""
+        self.table(name, columns, rows)
+
     def histogram(self, name: str, unit: str, buckets: Sequence[tuple[int, int, int]]) -> None:
         """A histogram: (low, high, count) by bucket, both bounds inclusive, empty outer buckets left out."""
         raise TypeError(f"{type(self).__name__} takes no histograms")
@@ -88,6 +92,11 @@ class TextSink(Sink):
             lines.append(headings)
             lines.extend(template.format(*row) for row in cells)
         self.out.write("\n".join(lines) + "\n")
+
+    def lines(self, name: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> None:
+        self._last = ""
+        for row in rows:
+            self.out.write(" ".join(c.text(item) for c, item in zip(columns, row, strict=True)) + "\n")
 
     def histogram(self, name: str, unit: str, buckets: Sequence[tuple[int, int, int]]) -> None:
         self._last = ""

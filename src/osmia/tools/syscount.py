@@ -92,12 +92,12 @@ def totals() -> None:
     columns = {"time_ns": "ms"} if latency else {"time_ns": "hidden"}
     if process:
         rows = [(who.pid, who.comm, total.count, total.time_ns) for who, total in _processes.sums()]
-        prog.table("processes", ("pid", "comm", "count", "time_ns"), rows, sort="count", columns=columns)
+        prog.table("processes", ("pid", "comm", "count", "time_ns"), rows, sort="count", formats=columns)
         _processes.clear()
     else:
         calls = [(number, total.count, total.time_ns) for number, total in _calls.sums()]
         columns["syscall"] = "syscall"
-        prog.table("syscalls", ("syscall", "count", "time_ns"), calls, sort="count", columns=columns)
+        prog.table("syscalls", ("syscall", "count", "time_ns"), calls, sort="count", formats=columns)
         _calls.clear()
 
 

@@ -16,15 +16,9 @@ Example:
 from __future__ import annotations
 
 from osmia import Program, XdpContext, ntohs, u8, u16, u32, u64
-from osmia.lang.net import Ethernet, IPv4, IPv6
+from osmia.lang.net import ETH_P_IP, ETH_P_IPV6, XDP_PASS, EthHdr, Ipv4Hdr, Ipv6Hdr
 
 prog = Program("xdpcount", description="Count received packets by protocol with XDP.")
-
-interface = prog.option("interface", str, "", help="the network interface", metavar="NAME")
-
-_XDP_PASS = 2
-_ETH_IPV4 = 0x0800
-_ETH_IPV6 = 0x86DD
 
 
 @prog.struct
@@ -44,16 +38,16 @@ _traffic = prog.percpu_hash(Kind, Traffic, max_entries=4_096)
 
 @prog.xdp
 def count(ctx: XdpContext) -> int:
-    ethernet = ctx.packet(Ethernet, 0)
+    ethernet = ctx.packet(EthHdr)
     if ethernet is None:
-        return _XDP_PASS
-    kind = Kind(ether_type=ntohs(ethernet.type), protocol=u8(0))
-    if kind.ether_type == _ETH_IPV4:
-        ip4 = ctx.packet(IPv4, 14)
+        return XDP_PASS
+    kind = Kind(ether_type=ntohs(ethernet.proto), protocol=u8(0))
+    if kind.ether_type == ETH_P_IP:
+        ip4 = ctx.packet(Ipv4Hdr, 14)
         if ip4 is not None:
             kind.protocol = ip4.protocol
-    elif kind.ether_type == _ETH_IPV6:
-        ip6 = ctx.packet(IPv6, 14)
+    elif kind.ether_type == ETH_P_IPV6:
+        ip6 = ctx.packet(Ipv6Hdr, 14)
         if ip6 is not None:
             kind.protocol = ip6.next_header
     size: u64 = u64(ctx.data_end - ctx.data)
@@ -63,14 +57,14 @@ def count(ctx: XdpContext) -> int:
     else:
         seen.packets += 1
         seen.size += size
-    return _XDP_PASS
+    return XDP_PASS
 
 
 @prog.report
 def totals() -> None:
     rows = [(kind.ether_type, kind.protocol, seen.packets, seen.size) for kind, seen in _traffic.sums()]
     columns = {"type": "ether_type", "protocol": "ip_protocol", "size": "size"}
-    prog.table("traffic", ("type", "protocol", "packets", "size"), rows, sort="size", columns=columns)
+    prog.table("traffic", ("type", "protocol", "packets", "size"), rows, sort="size", formats=columns)
     _traffic.clear()
 
 

@@ -1,0 +1,238 @@
+"""A session: one collection loaded, configured, attached and read until it ends.
+
+Order matters: filters are constants before anything loads; the command to trace is forked but held until every program
+is attached; on the way out links close first, then buffers are drained, then maps are shown, so that nothing is lost between.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from osmia.diagnostics import RunError
+from osmia.runtime import filters
+from osmia.runtime.names import StackNames
+from osmia.runtime.sinks import open_sink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from osmia.kernel.load import LoadedCollection
+    from osmia.lang.program import ProgramDecl
+    from osmia.object.spec import CollectionSpec
+    from osmia.runtime.command import HeldCommand
+    from osmia.runtime.options import RunOptions
+    from osmia.runtime.sinks import Sink
+
+
+class Session:
+    """A running collection. Use it as a context manager: loaded and attached inside, gone after.
+
+    :ivar spec: the collection, fitted to this kernel. :ivar options: the run's settings. :ivar sink: where results go.
+    :ivar names: names for stacks. :ivar skipped: (hook, reason) of probes that could not be attached while others were.
+    """
+
+    def __init__(
+        self,
+        spec: CollectionSpec,
+        options: RunOptions,
+        program: ProgramDecl | None = None,
+        sink: Sink | None = None,
+    ) -> None:
+        self.spec = spec
+        self.options = options
+        self.program = program
+        self.sink: Sink = sink or open_sink(options.form, options.output or None)
+        self.names = StackNames()
+        self.skipped: list[tuple[str, str]] = []
+        self._loaded: LoadedCollection | None = None
+        self._links: list[Any] = []
+        self._streams: list[Any] = []
+        self._command: HeldCommand | None = None
+        self._closing: list[Any] = []
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Session:
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def loaded(self) -> LoadedCollection:
+        """The live programs and maps.
+
+        :raises RunError: RUN031 before the session is entered or after it is closed.
+        """
+        if self._loaded is None:
+            raise RunError(
+                "RUN031", "the session is not open", hint="use it as a context manager: with prog.open() as session"
+            )
+        return self._loaded
+
+    def test_run(self, name: str, *args: Any, **options: Any) -> Any:
+        """Runs a loaded program once; see :func:`osmia.kernel.test_run.test_run`."""
+        return self.loaded.programs[name].test_run(*args, **options)
+
+    def run(self) -> int:
+        """Reads events and prints results until a signal, the duration or the command's end; returns the exit status."""
+        from osmia.runtime.loop import Loop
+
+        with Loop() as loop:
+            for stream in self._streams:
+                loop.reader(stream.fileno(), stream.on_ready)
+            if self.options.duration is not None:
+                loop.deadline(self.options.duration)
+            if self.program is not None:
+                for seconds, function in self.program.timers:
+                    loop.every(seconds, function)
+            if self.options.interval is not None:
+                loop.every(self.options.interval, self.report)
+            if self._command is not None:
+                loop.reader(self._command.pidfd, lambda: loop.stop("command"))
+                self._command.release()
+            self._notify_attached()
+            loop.run()
+            self.finish()
+        status = self._command.poll() if self._command is not None else 0
+        return status or 0
+
+    def finish(self) -> None:
+        """Detaches everything, drains the buffers, runs end programs, and prints the final results and losses."""
+        self._detach()
+        for stream in self._streams:
+            stream.drain()
+        self._run_programs("end")
+        for stream in self._streams:
+            stream.drain()
+        self.report(final=True)
+        if self.program is not None:
+            for function in self.program.finals:
+                function()
+        losses = self.losses()
+        if losses:
+            self.sink.loss(losses)
+        self.sink.flush()
+
+    def report(self, final: bool = False) -> None:
+        """Prints the program's reports, or all its maps where it has none."""
+        from osmia.runtime.views import View
+
+        reports = getattr(self.program, "reports", [])
+        for function in reports:
+            function()
+        if not reports and self.program is not None and (self.options.interval or not self.program.finals):
+            for declared in self.program.maps:
+                if _shown(declared):
+                    View(declared).show(self.sink, self.options.top, skip_empty=True)
+        if not final:
+            self.sink.flush()
+
+    def losses(self) -> dict[str, int]:
+        """What was lost so far, by cause; only causes with a count."""
+        from osmia.runtime.losses import collect
+
+        return collect(self.spec, self.loaded, self._streams, self.names)
+
+    def close(self) -> None:
+        """Detaches and frees everything; may be called twice and at any time."""
+        self._detach()
+        if self.program is not None:
+            self._bind(None)
+        for stream in self._streams:
+            stream.close()
+        self._streams = []
+        if self._command is not None:
+            self._command.close()
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+        self.names.close()
+        self.sink.close()
+
+    # -- opening ----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        from osmia.kernel.load import load
+        from osmia.runtime.configure import configure
+
+        if self.options.command:
+            from osmia.runtime.command import HeldCommand
+
+            self._command = HeldCommand(self.options.command)
+        configure(self.spec, self.options, self.program)
+        self._loaded = load(self.spec)
+        self._bind(self._loaded)
+        self._seed_tree()
+        self._open_streams()
+        self._run_programs("begin")
+        if self.options.attach:
+            self._attach()
+
+    def _bind(self, loaded: LoadedCollection | None) -> None:
+        program = self.program
+        if program is None:
+            return
+        for declared in program.maps:
+            declared.bind(loaded.maps.get(declared.name) if loaded is not None else None)
+        for variable in program.variables:
+            variable.bind(loaded.variable(variable.name) if loaded is not None else None)
+        for function in program.functions:
+            function.bind(loaded.programs.get(function.name) if loaded is not None else None)
+        bind_session = getattr(program, "bind_session", None)
+        if bind_session is not None:
+            bind_session(self if loaded is not None else None)
+
+    def _seed_tree(self) -> None:
+        if self._command is None:
+            return
+        tree = self.loaded.maps.get(filters.TREE_MAP)
+        if tree is None:
+            raise RunError(
+                "RUN032",
+                "this program cannot follow a command",
+                hint="it has no hook that a process filter applies to; run it without -- COMMAND",
+            )
+        tree[self._command.pid] = 1
+
+    def _open_streams(self) -> None:
+        from osmia.runtime.streams import open_streams
+
+        self._streams = open_streams(self)
+
+    def _attach(self) -> None:
+        from osmia.runtime.hooks import attach_all
+
+        attach_all(self.spec, self.loaded, self.options, self._links, self.skipped)
+        if self.skipped:
+            from osmia.runtime.hooks import describe_skipped
+
+            sys.stderr.write(describe_skipped(self.skipped))
+
+    def _run_programs(self, kind: str) -> None:
+        """Runs the programs of ``begin`` or ``end`` hooks once each."""
+        if not self.options.attach:
+            return
+        for name, program in self.spec.programs.items():
+            if program.hook.kind == kind:
+                self.loaded.programs[name].test_run()
+
+    def _detach(self) -> None:
+        while self._links:
+            self._links.pop().close()
+
+    def _notify_attached(self) -> None:
+        if os.environ.get("OSMIA_NOTIFY_ATTACHED"):
+            sys.stderr.write("attached\n")
+            sys.stderr.flush()
+
+
+def _shown(declared: Any) -> bool:
+    return declared.role in ("", "histogram") and not declared.name.startswith("_") and hasattr(declared, "key_layout")
