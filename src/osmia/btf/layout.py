@@ -82,6 +82,8 @@ def type_of(btf: Btf, of: BtfType | int) -> BtfType:
 
 def label(found: BtfType) -> str:
     """A type in a message: ``struct sk_buff``, ``ptr #12``."""
+    if not found.kind:
+        return "void"
     return f"{found.kind_name} {found.name}" if found.name else f"{found.kind_name} #{found.id}"
 
 
@@ -141,14 +143,15 @@ def sizeof(btf: Btf, of: BtfType | int) -> int:
     return size
 
 
-def alignof(btf: Btf, of: BtfType | int) -> int:
+def alignof(btf: Btf, of: BtfType | int, known: dict[int, int] | None = None) -> int:
     """The alignment of a type in bytes; 1 for packed structs.
 
     BTF does not record alignment: this is the largest that its members' offsets and its size allow.
 
+    :param known: alignments by id, kept between calls for the same ``btf``.
     :raises BtfError: as :func:`sizeof`.
     """
-    return _alignof(btf, type_of(btf, of), {}, 0)
+    return _alignof(btf, type_of(btf, of), {} if known is None else known, 0)
 
 
 def _alignof(btf: Btf, of: BtfType, known: dict[int, int], depth: int) -> int:
@@ -233,8 +236,10 @@ def flat_members(btf: Btf, of: BtfType | int) -> Iterator[FlatMember]:
         if index >= len(around.members):
             continue
         budget -= 1
-        if len(pending) > MAX_DEPTH or not budget:
+        if len(pending) > MAX_DEPTH:
             raise _too_deep(owner)
+        if not budget:
+            raise BtfError("BTF011", f"{label(owner)} has too many members", hint=_HINT_CORRUPT)
         pending.append((outer, around, index + 1))
         member = around.members[index]
         place = _below(outer, place_of(btf, around, index))
@@ -297,8 +302,12 @@ def _composite(btf: Btf, of: BtfType | int) -> Composite:
     found = resolve(btf, of)
     if isinstance(found, Composite):
         return found
-    hint = "a pointer needs a read of its own before its members" if isinstance(found, Ptr) else None
-    if found.kind_name == "fwd":
+    hint = "only structs and unions have members"
+    if isinstance(found, Ptr):
+        hint = "a pointer needs a read of its own before its members"
+    elif isinstance(found, Array):
+        hint = "write an index first: a[0].b"
+    elif found.kind_name == "fwd":
         hint = "it is only declared here; the BTF of another module or kernel may hold its definition"
     raise BtfError("BTF022", f"{label(found)} is no struct or union and has no members", hint=hint)
 
@@ -310,7 +319,10 @@ def _find_named(btf: Btf, inner: BtfType, name: str, path: str) -> MemberPlace:
         return found
     from osmia.btf.nearest import nearest
 
-    names = [member.name for member in flat_members(btf, owner)]
+    try:
+        names = [member.name for member in flat_members(btf, owner)]
+    except BtfError:  # the rest of the struct is broken; say that the member is missing all the same
+        names = []
     near = nearest(name, [text.encode() for text in names], 3)
     listed = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
     hint = f"did you mean {', '.join(near)}?" if near else f"its members: {listed}" if names else "it has no members"

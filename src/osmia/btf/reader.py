@@ -38,6 +38,7 @@ else:
 
 
 _ANY = BtfType.MASK
+_SEARCHES = 24
 _ENUMS = 1 << KIND_ENUM | 1 << KIND_ENUM64
 
 
@@ -71,9 +72,11 @@ class Btf:
         "_ids",
         "_index",
         "_pointer_size",
+        "_searches",
         "_starts",
         "_store",
         "_tags",
+        "_texts",
         "_types",
         "_words",
         "base",
@@ -99,6 +102,8 @@ class Btf:
         self._types: dict[int, BtfType] = {0: VOID}
         self._ids: dict[str, list[int]] = {}
         self._enumerators: dict[int, list[int]] | None = None
+        self._searches = 0
+        self._texts: dict[bytes, list[int]] | None = None
         self._tags: dict[int, list[int]] | None = None
         self.base = base
         self.byteorder = self._header.byteorder
@@ -278,7 +283,7 @@ class Btf:
             found = self.base.ids_by_name(name)[:] if self.base else []
             if name:
                 index = self.index
-                for offset in self._string_offsets(name.encode(errors="surrogateescape"), index.aligned):
+                for offset in self._name_offsets(name.encode(errors="surrogateescape")):
                     found += [self.base_end_id + place for place in index.find(self._words, offset)]
             found.sort()
             self._ids[name] = found
@@ -316,11 +321,12 @@ class Btf:
         if found is not None:
             return found
         what = "type" if kind is BtfType else kind.__name__.lower()
-        near = self.nearest_names(name, kind)
-        hint = f"did you mean {', '.join(near)}?" if near else "the running kernel may be built without it"
-        others = [KIND_NAMES[self.kind_of(other)] for other in self.ids_by_name(name)]
+        others = self.ids_by_name(name)
         if others:
-            hint = f"{name} is a {others[0]} here"
+            hint = f"{name} is a {KIND_NAMES[self.kind_of(others[0])]} here"
+        else:
+            near = self.nearest_names(name, kind)
+            hint = f"did you mean {', '.join(near)}?" if near else "the running kernel may be built without it"
         raise BtfError("BTF020", f"there is no {what} named {name!r}", hint=hint)
 
     def candidates(self, name: str, kind: type[BtfType] = BtfType) -> list[int]:
@@ -339,13 +345,13 @@ class Btf:
         return sorted(found)
 
     def nearest_names(self, name: str, kind: type[BtfType] = BtfType, count: int = 3) -> list[str]:
-        """Names of types like ``name``, the nearest first; for hints, so takes some 100 ms."""
+        """Names of types like ``name``, the nearest first; for hints, takes some 200 ms on a kernel."""
         from osmia.btf.nearest import nearest
 
         names: set[bytes] = set()
         blob: Btf | None = self
         while blob is not None:
-            names.update(blob._own_names(kind.MASK))
+            names.update([text for text, _ in blob._own_names(kind.MASK)])
             blob = blob.base
         return nearest(name, names, count)
 
@@ -381,6 +387,22 @@ class Btf:
         except IndexError:
             raise self._no_string(max(offsets) + shift) from None
 
+    def _name_offsets(self, name: bytes) -> list[int]:
+        """Every offset at which a name of an own type reads ``name``.
+
+        The first few look-ups search the strings (some 2 ms for a kernel); from then on a dictionary pays.
+        """
+        texts = self._texts
+        if texts is None:
+            if self._searches < _SEARCHES:
+                self._searches += 1
+                return self._string_offsets(name, self.index.aligned)
+            texts = {}
+            for text, offset in self._own_names(_ANY):
+                texts.setdefault(text, []).append(offset)
+            self._texts = texts
+        return texts.get(name, [])
+
     def _string_offsets(self, name: bytes, whole: bool) -> list[int]:
         """Every string offset that reads ``name``: of whole strings only, or of ends of strings as well."""
         offsets = self.base._string_offsets(name, whole) if self.base else []
@@ -406,20 +428,18 @@ class Btf:
             place = data.find(prefix, place + 1, end)
         return found
 
-    def _own_names(self, mask: int) -> set[bytes]:
-        """The distinct names of this blob's own types of some kinds."""
+    def _own_names(self, mask: int) -> Iterator[tuple[bytes, int]]:
+        """The names of this blob's own types of some kinds, each offset once."""
         words = self._words
         offsets = {words[start] for start in self.starts if mask >> (words[start + 1] >> 24 & 0x1F) & 1}
         offsets.discard(0)
-        names = set()
+        data, shift, end = self._data, self._header.str_start - self.base_str_len, self.str_end
         for offset in offsets:
-            owner = self
-            while offset < owner.base_str_len and owner.base is not None:
-                owner = owner.base
-            if offset < owner.str_end:
-                start = owner._header.str_start + offset - owner.base_str_len
-                names.add(owner._data[start : owner._data.find(b"\0", start)])
-        return names
+            if self.base_str_len <= offset < end:
+                start = offset + shift
+                yield data[start : data.find(b"\0", start)], offset
+            else:
+                yield self.string(offset, lossy=True).encode(), offset
 
     # -- many types ----------------------------------------------------------------------------------------
 

@@ -70,6 +70,7 @@ class _Writer:
         self.btf = btf
         self.offsets = offsets
         self.budget = 65536
+        self.aligned: dict[int, int] = {}
 
     def spend(self, what: BtfType, depth: int) -> None:
         self.budget -= 1
@@ -93,7 +94,9 @@ class _Writer:
             steps += 1
             self.spend(first, steps)
             if type(found) in _QUALIFIERS:
-                qualifiers.append(_QUALIFIERS[type(found)])
+                word = _QUALIFIERS[type(found)]
+                if word not in qualifiers:
+                    qualifiers.append(word)
             elif isinstance(found, TypeTag):
                 attribute = found.name if found.attribute else f'btf_type_tag("{found.name}")'
                 tags.append(f"__attribute__(({attribute}))")
@@ -104,7 +107,7 @@ class _Writer:
                 qualifiers, tags, origin = [], [], 0
             elif isinstance(found, Array):
                 inner = f"({inner})" if inner.startswith("*") else inner
-                inner += f"[{found.count or ''}]"
+                inner += f"[{found.count}]"
             elif isinstance(found, FuncProto):
                 inner = f"({inner})" if inner.startswith("*") else inner
                 inner += f"({self.parameters(found, indent, steps)})"
@@ -171,9 +174,9 @@ class _Writer:
 
     def is_packed(self, found: Composite) -> bool:
         """Whether the compiler would lay the members out differently without ``packed``."""
-        if not found.members or alignof(self.btf, found) != 1:
+        if not found.members or alignof(self.btf, found, self.aligned) != 1:
             return False
-        return any(alignof(self.btf, member.type_id) != 1 for member in found.members)
+        return any(alignof(self.btf, member.type_id, self.aligned) != 1 for member in found.members)
 
     def enum_body(self, found: AnyEnum, indent: int) -> str:
         tabs = "\t" * (indent + 1)

@@ -265,7 +265,7 @@ def _is_under(btf: Btf, source: Btf) -> bool:
 
 
 class _Copier:
-    """One copy: depth-first, children before parents; a struct that meets itself is declared first.
+    """One copy: depth-first, children before parents; a type that is met below itself is declared first.
 
     Written without recursion, since chains of types can be as long as the source likes.
     """
@@ -285,28 +285,28 @@ class _Copier:
 
     def copy(self, type_id: int) -> int:
         pending: list[tuple[int, bool, bool]] = [(type_id, False, False)]
-        open_: set[tuple[int, int, bool]] = set()
+        open_: dict[tuple[int, int, bool], int] = {}
+        structs = 0
         while pending:
             current, pointed, finish = pending.pop()
             key = self.key(current, pointed)
             found = self.source.by_id(current)
             if finish:
+                structs = open_.pop(key)
                 self.finish(key, found)
-                open_.discard(key)
-                continue
-            if key in self.done or current < self.same_until or self.outline(key, found):
-                continue
-            if key in open_:
-                if not isinstance(found, Composite):
+            elif current < self.same_until or key in self.done or self.outline(key, found):
+                pass
+            elif key in open_:
+                if structs == open_[key]:  # a circle without any struct on it
                     raise BtfError(
                         "BTF010", f"{found.kind_name} #{current} is defined by itself", hint="the source is corrupt"
                     )
                 self.done[key] = self.builder.declare(type(found), found.name)
-                continue
-            open_.add(key)
-            pending.append((current, pointed, True))
-            for ref, ref_pointed in reversed(self.targets(found, pointed)):
-                pending.append((ref, ref_pointed, False))
+            else:
+                open_[key] = structs
+                structs += isinstance(found, Composite)
+                pending.append((current, pointed, True))
+                pending += [(ref, inside, False) for ref, inside in reversed(self.targets(found, pointed))]
         return self.id_here(type_id, False)
 
     def id_here(self, type_id: int, pointed: bool) -> int:
