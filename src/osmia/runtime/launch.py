@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from osmia.lang.program import ProgramDecl
+    from osmia.runtime.options import OptionSpec
     from osmia.runtime.session import Session
 
 
@@ -62,13 +63,20 @@ def open_program(program: ProgramDecl, options: RunOptions | dict[str, Any]) -> 
 
 def parse_options(program: ProgramDecl, words: Sequence[str], prog: str = "") -> RunOptions:
     """The options of a program's command line."""
-    from osmia.object.layout import Bool, Char
     from osmia.runtime import options
+
+    manual = program.module_globals.get("__doc__") or program.description
+    own, kinds = own_options(program)
+    return options.parse(prog or program.name, words, program.description, own, epilog=manual, hooks=kinds)
+
+
+def own_options(program: ProgramDecl) -> tuple[list[OptionSpec], set[str]]:
+    """A program's own options, and its kinds of hooks, some of which bring further ones."""
+    from osmia.object.layout import Bool, Char
+    from osmia.runtime.options import OptionSpec
 
     own = []
     for option in program.options:
         kind: type = bool if isinstance(option.layout, Bool) else str if isinstance(option.layout, Char) else int
-        own.append(options.OptionSpec(option.name, kind, option.default, option.help, option.metavar, option.choices))
-    kinds = {function.hook.kind for function in program.functions}
-    manual = program.module_globals.get("__doc__") or program.description
-    return options.parse(prog or program.name, words, program.description, own, epilog=manual, hooks=kinds)
+        own.append(OptionSpec(option.name, kind, option.default, option.help, option.metavar, option.choices))
+    return own, {function.hook.kind for function in program.functions}
