@@ -377,11 +377,11 @@ class Btf:
         if self.base is not None:
             if not self.base._start_strings([offset for offset in offsets if offset < shift]):
                 return False
-            offsets = [offset - shift for offset in offsets if offset >= shift]
+            offsets = [offset - shift for offset in offsets if offset > shift]
         if not offsets:
             return True
         start = self._header.str_start
-        before = b"\0" + self._data[start : start + self._header.str_len - 1]
+        before = memoryview(self._data)[start - 1 : start - 1 + self._header.str_len]
         try:
             return not any(itemgetter(*offsets, offsets[0])(before))
         except IndexError:
