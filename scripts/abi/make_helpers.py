@@ -71,6 +71,7 @@ SERVES = {
     "sock_addr_func_proto": "cgroup_sock_addr", "sk_filter_func_proto": "socket_filter", "sk_skb_func_proto": "sk_skb",
     "sock_ops_func_proto": "sock_ops", "cg_sockopt_func_proto": "cgroup_sockopt", "sk_lookup_func_proto": "sk_lookup",
     "bpf_iter_tcp_get_func_proto": "tracing", "bpf_tcp_ca_get_func_proto": "struct_ops", "cg_skb_func_proto": "cgroup_skb",
+    "bpf_scx_get_func_proto": "struct_ops",
     "bpf_sk_base_func_proto": "", "lwt_in_func_proto": "lwt_in", "lwt_xmit_func_proto": "lwt_xmit",
     "lwt_seg6local_func_proto": "lwt_seg6local", "flow_dissector_func_proto": "flow_dissector",
     "sysctl_func_proto": "cgroup_sysctl", "cgroup_dev_func_proto": "cgroup_device", "bpf_nf_func_proto": "netfilter",
@@ -219,16 +220,16 @@ def callers(prober: Prober, numbers: dict[str, int]) -> dict[str, dict[str, set[
             mine.setdefault("sleep" if verdict == "sleep" else "yes", set()).update(helpers)
             if verdict == "place":
                 mine.setdefault("place", set()).update(helpers)
-    raw = by_program["tracing/trace_raw_tp"]["yes"] | by_program["tracing/trace_raw_tp"].get("sleep", set())
+    raw = by_program["tracing/trace_raw_tp"]
+    sleeping = raw.get("sleep", set())
     place = {numbers["d_path"], numbers["sk_storage_get"], numbers["sk_storage_delete"]}
-    traced = raw | {numbers[name] for name in TRAMPOLINE}
+    traced = raw["yes"] | {numbers[name] for name in TRAMPOLINE}
     for attach in ("trace_fentry", "trace_fexit", "modify_return", "trace_fsession"):
-        by_program[f"tracing/{attach}"] = {"yes": set(traced), "place": place}
+        by_program[f"tracing/{attach}"] = {"yes": traced | sleeping, "place": place}
     lsm = traced | {numbers[name] for name in LSM}
-    by_program["lsm/lsm_mac"] = {"yes": set(lsm), "place": {numbers["d_path"], numbers["setsockopt"]}}
-    by_program["lsm/lsm_cgroup"] = {"yes": lsm | {numbers[name] for name in LSM_CGROUP}}
-    for verdicts in by_program.values():
-        verdicts["yes"] |= verdicts.pop("sleep", set())
+    by_program["lsm/lsm_mac"] = {"yes": lsm | sleeping, "place": {numbers["d_path"], numbers["setsockopt"]}}
+    never = {numbers["ima_inode_hash"], numbers["ima_file_hash"]}  # they sleep, programs of cgroups do not
+    by_program["lsm/lsm_cgroup"] = {"yes": (lsm | {numbers[name] for name in LSM_CGROUP}) - never}
     for name, (_, kinds) in NEEDS.items():
         for kind in kinds:
             for key in [key for key in by_program if key.split("/")[0] == kind] or [kind]:
@@ -335,6 +336,8 @@ def variants_of(
             serves = SERVES[function].split()
             if serves == ["*"]:
                 serves = [kind for kind in allowed if kind not in named or kind in kinds]
+            if "bpf_lsm_func_proto" in uses[main]:  # asked before the functions of tracing programs
+                serves = [kind for kind in serves if kind != "lsm"]
             kinds += [kind for kind in serves if kind not in kinds and kind in allowed]
     return tuple((tuple(kinds), *other) for other, kinds in found.items() if kinds)
 

@@ -91,7 +91,8 @@ class MapType:
     :ivar in_programs: programs may refer to it at all.
     :ivar user: what user space may do: of ``lookup``, ``update``, ``delete``, ``next_key``, ``lookup_delete``,
         ``lookup_batch``,
-        ``lookup_delete_batch``, ``update_batch``, ``delete_batch``, ``mmap``, ``epoll``.
+        ``lookup_delete_batch``, ``update_batch``, ``delete_batch``, ``mmap``, ``epoll``; as Linux 6.18 has it (older
+        kernels: ``lookup_delete`` of hash tables from 5.14 on, of stack traces from 6.18 on).
     :ivar helpers: helper functions that take it (:mod:`osmia.abi.helpers` names).
     :ivar summary: one line.
     """
@@ -262,7 +263,7 @@ _ROWS = (
         "array with a value for each CPU",
     ),
     (
-        7, "stack_trace", (4, 6), _U32, (8, 0, 8), "count", NUMA_NODE | RDONLY | WRONLY | STACK_BUILD_ID, 0, "", "ldn",
+        7, "stack_trace", (4, 6), _U32, (8, 0, 8), "count", NUMA_NODE | RDONLY | WRONLY | STACK_BUILD_ID, 0, "", "ldnx",
         ("get_stackid",), "stack traces by id; a value is an array of u64 addresses or bpf_stack_build_id",
     ),
     (

@@ -37,9 +37,8 @@ def helpers_markdown() -> str:
     ]
     for row in helpers():
         gpl = "yes" if row.gpl_only else ""
-        lines.append(
-            f"| {row.number} | [`{row.name}`](#{row.name}) | {version_text(row.version)} | {gpl} | {_cell(row.summary)} |"
-        )
+        since = version_text(row.version)
+        lines.append(f"| {row.number} | [`{row.name}`](#{row.name}) | {since} | {gpl} | {_cell(row.summary)} |")
     for row in helpers():
         lines += _helper_section(row)
     return "\n".join(lines) + "\n"
