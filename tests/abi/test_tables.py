@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -7,7 +8,6 @@ import pytest
 
 from osmia.abi import attach_types, commands, link_types, map_types, prog_types
 from osmia.diagnostics import UsageError
-import itertools
 
 TABLES = {
     "ABI001": (prog_types.prog_type, prog_types.TABLE),

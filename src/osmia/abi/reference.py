@@ -29,8 +29,8 @@ def helpers_markdown() -> str:
     lines = [
         "# Helper functions",
         "",
-        "Functions that a BPF program may call in the kernel, by number. The list has been closed since Linux 6.2; newer",
-        "functions are kfuncs. Program types are those of Linux 6.18.",
+        "Functions that a BPF program may call in the kernel, by number. The list has been closed since Linux 6.2;",
+        "newer functions are kfuncs. Program types are those of Linux 6.18.",
         "",
         "| number | name | since | GPL only | what it does |",
         "| ---: | --- | --- | --- | --- |",
