@@ -18,7 +18,7 @@ Without the row, Osmia knows neither the program's context nor its rules, and th
 number.
 
 ## Example
-    osmia.abi.prog_types.prog_type("xpd")
+    osmia.abi.prog_types.prog_type("xpd")              # the name is xdp
 
 ## Repair
 Use one of the names in the table, such as `xdp` or `sched_cls`; the kernel's spelling
@@ -178,8 +178,8 @@ x86-64 but not on aarch64, where programs use `openat`.
     osmia.abi.syscalls.syscall("open", "aarch64")          # openat
 
 ## Repair
-Use a call that the machine has; the message suggests the nearest names. `osmia list
-'tracepoint:syscalls:*'` shows what the running kernel traces.
+Use a call that the machine has; the message suggests the nearest names. What the running kernel traces
+stands in `events/syscalls` of tracefs.
 """,
     ),
     Code(
