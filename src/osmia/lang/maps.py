@@ -7,7 +7,7 @@ front end compiles it; in user space it goes to the live map that the session bo
 
 from __future__ import annotations
 
-from osmia.diagnostics import RunError, UsageError
+from osmia.diagnostics import MapError, RunError, UsageError
 from osmia.lang.types import layout_of
 from osmia.lang.types import u64 as _U64
 from osmia.object.layout import U32, Layout, Struct
@@ -21,9 +21,22 @@ else:
 
     from osmia.lang.program import ProgramDecl
 
+_E2BIG, _EEXIST = 7, 17
+
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _D = TypeVar("_D")
+
+
+def _accepted(operation: Any, refusal: int, *args: Any) -> bool:
+    """Whether a map took a value; any error but the expected refusal goes on."""
+    try:
+        operation(*args)
+    except MapError as error:
+        if error.errno != refusal:
+            raise
+        return False
+    return True
 
 
 class MapDecl:
@@ -135,7 +148,7 @@ class Table(MapDecl, Generic[_K, _V]):
 
     def insert(self, key: _K, value: _V) -> bool:
         """Adds an entry unless the key is there; whether it was added."""
-        return self.live.insert(key, value)  # type: ignore[no-any-return]
+        return _accepted(self.live.insert, _EEXIST, key, value)
 
     def pop(self, key: _K) -> _V | None:
         """Removes an entry and returns its value, ``None`` where there was none."""
@@ -165,11 +178,11 @@ class PerCpuTable(Table[_K, _V]):
 
     def sum(self, key: _K) -> _V:
         """The sum over all CPUs (user space)."""
-        return self.live.sum(key)  # type: ignore[no-any-return]
+        return self.live.total(key)  # type: ignore[no-any-return]
 
     def sums(self) -> Iterator[tuple[_K, _V]]:
         """All keys with the sum over all CPUs (user space)."""
-        return self.live.sums()  # type: ignore[no-any-return]
+        return self.live.totals()  # type: ignore[no-any-return]
 
 
 class ArrayTable(Table[int, _V]):
@@ -250,7 +263,7 @@ class Histogram(MapDecl, Generic[_K]):
     def counts(self) -> dict[Any, list[int]]:
         """The buckets' counts by key (``None`` for a histogram without keys), summed over CPUs (user space)."""
         found: dict[Any, list[int]] = {}
-        for key, count in self.live.sums():
+        for key, count in self.live.totals():
             group, bucket = (None, key) if self.group is None else key
             found.setdefault(group, [0] * self.buckets)[bucket] += count
         return found
@@ -315,11 +328,11 @@ class StackTrace(MapDecl):
     """Stacks by number: ``kstack(stacks)`` and ``ustack(stacks)`` store one and give its number."""
 
     def __getitem__(self, number: int) -> list[int]:
-        return self.live[number]  # type: ignore[no-any-return]
+        return self.live.ips(number)  # type: ignore[no-any-return]
 
     def get(self, number: int) -> list[int] | None:
         """The addresses of a stack, innermost first; ``None`` where there is none."""
-        return self.live.get(number)  # type: ignore[no-any-return]
+        return self.live.ips(number) if number in self.live else None
 
 
 class Queue(MapDecl, Generic[_V]):
@@ -329,15 +342,15 @@ class Queue(MapDecl, Generic[_V]):
 
     def push(self, value: _V) -> bool:
         """Adds a value; whether there was room."""
-        return self.live.push(value)  # type: ignore[no-any-return]
+        return _accepted(self.live.push, _E2BIG, value)
 
     def pop(self) -> _V | None:
         """Takes the next value out; ``None`` when empty."""
-        return self.live.pop()  # type: ignore[no-any-return]
+        return self.live.pop(None)  # type: ignore[no-any-return]
 
     def peek(self) -> _V | None:
         """The next value, which stays; ``None`` when empty."""
-        return self.live.peek()  # type: ignore[no-any-return]
+        return self.live.peek(None)  # type: ignore[no-any-return]
 
 
 class Bloom(MapDecl, Generic[_V]):
@@ -347,7 +360,7 @@ class Bloom(MapDecl, Generic[_V]):
 
     def add(self, value: _V) -> bool:
         """Adds a value; whether it worked."""
-        return self.live.add(value)  # type: ignore[no-any-return]
+        return _accepted(self.live.add, _E2BIG, value)
 
     def __contains__(self, value: object) -> bool:
         return value in self.live

@@ -20,7 +20,7 @@ def collect(spec: CollectionSpec, loaded: Any, streams: Iterable[Any], names: St
     found: dict[str, int] = {}
     causes = spec.extras.get("map_errors", ())
     if causes:
-        counts = loaded.variable("osmia_map_errors").value
+        counts = loaded.get_global("osmia_map_errors")
         for cause, count in zip(causes, counts, strict=False):
             _add(found, _refused(spec, str(cause)), count)
     for variable, cause in (
@@ -29,7 +29,7 @@ def collect(spec: CollectionSpec, loaded: Any, streams: Iterable[Any], names: St
         ("osmia_scratch_busy", "events without free scratch memory"),
     ):
         if variable in spec.global_vars:
-            _add(found, cause, loaded.variable(variable).value)
+            _add(found, cause, loaded.get_global(variable))
     for stream in streams:
         _add(found, f"events of {stream.schema.name}: buffer {stream.schema.map_name} was full", stream.lost())
     _add(found, "stacks that could not be read", names.unnamed)

@@ -77,6 +77,11 @@ class Session:
             )
         return self._loaded
 
+    @property
+    def streams(self) -> list[Any]:
+        """The session's event buffers."""
+        return self._streams
+
     def test_run(self, name: str, *args: Any, **options: Any) -> Any:
         """Runs a loaded program once; see :func:`osmia.kernel.test_run.test_run`."""
         return self.loaded.programs[name].test_run(*args, **options)
@@ -167,8 +172,7 @@ class Session:
             from osmia.runtime.command import HeldCommand
 
             self._command = HeldCommand(self.options.command)
-        configure(self.spec, self.options, self.program)
-        self._loaded = load(self.spec)
+        self._loaded = load(self.spec, configure(self.spec, self.options, self.program))
         self._bind(self._loaded)
         self._seed_tree()
         self._open_streams()
@@ -181,9 +185,15 @@ class Session:
         if program is None:
             return
         for declared in program.maps:
-            declared.bind(loaded.maps.get(declared.name) if loaded is not None else None)
+            live = loaded.maps.get(declared.name) if loaded is not None else None
+            if live is not None:
+                # The declaration's layouts know the user's classes; those of a cached spec do not.
+                live.key = declared.key_layout or live.key
+                live.value = declared.value_layout or live.value
+            declared.bind(live)
         for variable in program.variables:
-            variable.bind(loaded.variable(variable.name) if loaded is not None else None)
+            known = loaded is not None and variable.name in loaded.spec.global_vars
+            variable.bind(_LiveVariable(loaded, variable.name) if loaded is not None and known else None)
         for function in program.functions:
             function.bind(loaded.programs.get(function.name) if loaded is not None else None)
         bind_session = getattr(program, "bind_session", None)
@@ -220,9 +230,9 @@ class Session:
         """Runs the programs of ``begin`` or ``end`` hooks once each."""
         if not self.options.attach:
             return
-        for name, program in self.spec.programs.items():
-            if program.hook.kind == kind:
-                self.loaded.programs[name].test_run()
+        for name, program in self.loaded.programs.items():
+            if self.spec.programs[name].hook.kind == kind:
+                program.test_run()
 
     def _detach(self) -> None:
         while self._links:
@@ -232,6 +242,25 @@ class Session:
         if os.environ.get("OSMIA_NOTIFY_ATTACHED"):
             sys.stderr.write("attached\n")
             sys.stderr.flush()
+
+
+class _LiveVariable:
+    """A global variable of a loaded collection, as :class:`osmia.lang.program.Var` wants it."""
+
+    __slots__ = ("_loaded", "_name")
+
+    def __init__(self, loaded: LoadedCollection, name: str) -> None:
+        self._loaded = loaded
+        self._name = name
+
+    @property
+    def value(self) -> Any:
+        """The present value."""
+        return self._loaded.get_global(self._name)
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._loaded.set_global(self._name, value)
 
 
 def _shown(declared: Any) -> bool:

@@ -53,7 +53,7 @@ class View:
 
     def _table(self, sink: Sink, top: int, skip_empty: bool) -> None:
         source = self.source
-        pairs = source.live.sums() if source.PER_CPU else source.live.items()
+        pairs = source.live.totals() if source.PER_CPU else source.live.items()
         rows = [(*_flat(source.key_layout, key), *_flat(source.value_layout, value)) for key, value in pairs]
         if skip_empty and not rows:
             return
