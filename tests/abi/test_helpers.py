@@ -97,6 +97,28 @@ def test_signatures_differ_by_program_type():
     assert helpers.helper("get_cgroup_classid").signature_for("xdp").args == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("u64 bpf_f(void)", ("u64", [], False)),
+        (
+            "void *bpf_f(struct bpf_map *map, const void *key)",
+            ("void *", [("map", "struct bpf_map *"), ("key", "const void *")], False),
+        ),
+        ("long bpf_f(const char *fmt, u32 size, ...)", ("long", [("fmt", "const char *"), ("size", "u32")], True)),
+        ("struct bpf_sock *bpf_f(void *ctx)", ("struct bpf_sock *", [("ctx", "void *")], False)),
+    ],
+)
+def test_prototypes_are_taken_apart(text, parsed):
+    assert helpers.parse_prototype(text) == parsed
+
+
+@pytest.mark.parametrize("text", ["", "long bpf_f", "long bpf_f(", "bpf_f(int)", "long bpf_f(int *)"])
+def test_what_is_no_prototype(text):
+    with pytest.raises(ValueError):
+        helpers.parse_prototype(text)
+
+
 def test_who_may_call():
     assert helpers.helper("ktime_get_ns").allowed("xdp")
     assert helpers.helper("ktime_get_ns").allowed("BPF_PROG_TYPE_TRACEPOINT")

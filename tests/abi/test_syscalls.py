@@ -12,14 +12,14 @@ from osmia.diagnostics import UsageError
 
 
 def test_lookup_by_name_entry_function_and_number():
-    row = syscalls.syscall("openat")
+    row = syscalls.syscall("openat", "x86_64")
     assert (row.number, row.machine) == (257, "x86_64")
     assert [name for name, _ in row.args] == ["dfd", "filename", "flags", "mode"]
     assert row.args[1][1] == "const char *"
-    assert syscalls.syscall(257) is row
-    assert syscalls.syscall("sys_openat") is row
-    stat = syscalls.syscall("stat")
-    assert syscalls.syscall("newstat") is stat
+    assert syscalls.syscall(257, "x86_64") is row
+    assert syscalls.syscall("sys_openat", "x86_64") is row
+    stat = syscalls.syscall("stat", "x86_64")
+    assert syscalls.syscall("newstat", "x86_64") is stat
     assert stat.tracepoints == ("syscalls:sys_enter_newstat", "syscalls:sys_exit_newstat")
 
 
@@ -29,7 +29,7 @@ def test_machines_differ():
         syscalls.syscall("open", "aarch64")
     assert refused.value.code == "ABI009"
     assert "openat" in refused.value.hint
-    x86, arm = syscalls.syscall("clone"), syscalls.syscall("clone", "aarch64")
+    x86, arm = syscalls.syscall("clone", "x86_64"), syscalls.syscall("clone", "aarch64")
     assert [name for name, _ in x86.args][3:] == ["child_tidptr", "tls"]
     assert [name for name, _ in arm.args][3:] == ["tls", "child_tidptr"]
     for name, number in syscalls.numbers("aarch64").items():
@@ -40,11 +40,20 @@ def test_machines_differ():
 def test_unknown_calls_and_machines_are_refused():
     for key in ("opennat", 9999, -1):
         with pytest.raises(UsageError) as refused:
-            syscalls.syscall(key)
+            syscalls.syscall(key, "x86_64")
         assert refused.value.code == "ABI009"
     with pytest.raises(UsageError) as refused:
         syscalls.numbers("s390x")
     assert refused.value.code == "ABI012"
+
+
+def test_names_of_numbers():
+    assert syscalls.name_of(257, "x86_64") == "openat"
+    assert syscalls.name_of(57, "aarch64") == "close"
+    assert syscalls.name_of(9999, "x86_64") == ""
+    assert syscalls.name_of(1, "s390x") == ""
+    if platform.machine() in ("x86_64", "aarch64"):
+        assert syscalls.name_of(syscalls.syscall("getpid").number) == "getpid"
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

@@ -7,8 +7,6 @@ Linux 6.18 has it, older kernels allow fewer program types.
 
 from __future__ import annotations
 
-import re
-
 from osmia.abi import prog_types as _prog_types
 from osmia.abi._helper_rows import ROWS
 from osmia.abi._table import Table, Version
@@ -184,21 +182,29 @@ class Helper:
 
 def parse_prototype(text: str) -> tuple[str, list[tuple[str, str]], bool]:
     """A C prototype as return type, ``(name, type)`` of each parameter, and whether it ends with ``...``."""
-    match = re.match(r"(.*?)(\w+)\((.*)\)$", text)
-    if match is None:
+    head, opening, rest = text.partition("(")
+    if not opening or not rest.endswith(")"):
         raise ValueError(f"not a prototype: {text}")
     params = []
     variadic = False
-    for piece in match[3].split(","):
+    for piece in rest[:-1].split(","):
         param = piece.strip()
         if param == "...":
             variadic = True
         elif param != "void":
-            name = re.search(r"(\w+)$", param)
-            if name is None:
-                raise ValueError(f"parameter without a name in {text}")
-            params.append((name[1], param[: name.start()].strip()))
-    return match[1].strip(), params, variadic
+            params.append(_split_name(param))
+    return _split_name(head)[1], params, variadic
+
+
+def _split_name(declaration: str) -> tuple[str, str]:
+    """``const void *key`` as ``("key", "const void *")``."""
+    end = len(declaration)
+    start = end
+    while start and (declaration[start - 1].isalnum() or declaration[start - 1] == "_"):
+        start -= 1
+    if start in (0, end):
+        raise ValueError(f"no name in {declaration!r}")
+    return declaration[start:], declaration[:start].strip()
 
 
 TABLE = Table("helper function", "ABI006", "BPF_FUNC_", ROWS, Helper)

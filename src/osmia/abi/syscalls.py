@@ -52,8 +52,10 @@ class Syscall:
         return f"Syscall({self.name!r}, {self.number}, {self.machine!r})"
 
 
-def syscall(key: str | int, machine: str = "x86_64") -> Syscall:
+def syscall(key: str | int, machine: str = "") -> Syscall:
     """The call of a name (``openat``; ``sys_openat`` and the entry function's name work too) or number.
+
+    Here and below, ``machine`` is ``x86_64`` or ``aarch64``; this computer when it is not given.
 
     :raises UsageError: ABI009 when the machine has no such call, ABI012 when there is no table for the machine.
     """
@@ -64,11 +66,19 @@ def syscall(key: str | int, machine: str = "x86_64") -> Syscall:
         from osmia.diagnostics import UsageError
 
         hint = suggest(str(key), index) if isinstance(key, str) else None
-        raise UsageError("ABI009", f"{machine} has no system call {key!r}", hint=hint)
+        raise UsageError("ABI009", f"{machine or 'this machine'} has no system call {key!r}", hint=hint)
     return row
 
 
-def numbers(machine: str = "x86_64") -> dict[str, int]:
+def name_of(number: int, machine: str = "") -> str:
+    """The table name of a call's number, ``""`` when there is none or no table for the machine."""
+    if (machine or _here()) not in _COLUMNS:
+        return ""
+    row = _by_number(machine).get(number)
+    return row.name if row is not None else ""
+
+
+def numbers(machine: str = "") -> dict[str, int]:
     """Number of every call by its table name.
 
     :raises UsageError: ABI012 when there is no table for the machine.
@@ -76,7 +86,7 @@ def numbers(machine: str = "x86_64") -> dict[str, int]:
     return {row.name: number for number, row in _by_number(machine).items()}
 
 
-def syscalls(machine: str = "x86_64") -> Iterator[Syscall]:
+def syscalls(machine: str = "") -> Iterator[Syscall]:
     """All calls of a machine in the order of their numbers.
 
     :raises UsageError: ABI012 when there is no table for the machine.
@@ -84,11 +94,18 @@ def syscalls(machine: str = "x86_64") -> Iterator[Syscall]:
     return iter(_by_number(machine).values())
 
 
+def _here() -> str:
+    import os
+
+    return os.uname().machine
+
+
 _CACHE: dict[str, dict[int, Syscall]] = {}
 _NAMES: dict[str, dict[str, int]] = {}
 
 
 def _by_number(machine: str) -> dict[int, Syscall]:
+    machine = machine or _here()
     made = _CACHE.get(machine)
     if made is None:
         column = _COLUMNS.get(machine)
@@ -109,6 +126,7 @@ def _by_number(machine: str) -> dict[int, Syscall]:
 
 
 def _index(machine: str) -> dict[str, int]:
+    machine = machine or _here()
     found = _NAMES.get(machine)
     if found is None:
         rows = _by_number(machine).values()
