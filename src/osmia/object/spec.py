@@ -102,10 +102,12 @@ class MapSpec:
 class Hook:
     """Where a program attaches.
 
-    :ivar kind: the hook's name: ``tracepoint``, ``raw_tracepoint``, ``btf_tracepoint``, ``uprobe``, ``uretprobe``, ``usdt``,
-        ``perf_event``, ``interval``, ``begin``, ``end``, ``iter``, ``xdp``, ``tc``, ``cgroup``, ``socket_filter``, ``sk_lookup``,
-        ``sk_skb``, ``sk_msg``, ``kprobe``, ``kretprobe``, ``fentry``, ``fexit``, ``lsm``, ``syscall``, ``func`` (never attached), ...
-    :ivar target: what to attach to, in the words of the kind (``sched:sched_switch``, ``/bin/bash:readline``, ``eth0``).
+    :ivar kind: the hook's name: ``tracepoint``, ``raw_tracepoint``, ``btf_tracepoint``, ``uprobe``, ``uretprobe``,
+        ``usdt``, ``perf_event``, ``interval``, ``begin``, ``end``, ``iter``, ``xdp``, ``tc``, ``cgroup``,
+        ``socket_filter``, ``sk_lookup``, ``sk_skb``, ``sk_msg``, ``kprobe``, ``kretprobe``, ``fentry``, ``fexit``,
+        ``lsm``, ``syscall``, ``func`` (never attached), ...
+    :ivar target: what to attach to, in the words of the kind (``sched:sched_switch``, ``/bin/bash:readline``,
+        ``eth0``).
     :ivar options: further settings of str, int, bool, bytes or tuples of those (``{"hz": 99}``).
     """
 
@@ -123,9 +125,11 @@ class Hook:
 class Reloc:
     """Something in a program's instructions that an engine fills in.
 
-    :ivar insn: index of the 8-byte slot. :ivar kind: ``map`` (map fd), ``map_value`` (address inside a map's only value; ``addend`` is
-        the offset), ``func`` (callback address) and ``call`` (both resolved inside the program already: listed for tools),
-        ``kfunc``, ``ksym``, ``kconfig``.
+    :ivar insn: index of the 8-byte slot. :ivar kind: ``map`` (map fd), ``map_value`` (address inside a map's only
+        value; ``addend`` is the offset), ``func`` (callback address) and ``call`` (both resolved inside the program
+        already: listed for tools), ``kfunc`` (``addend``: the ``Func`` in the collection's BTF), ``ksym`` (``addend``:
+        the type in the collection's BTF, 0 for an untyped symbol, of which only the address is wanted), ``kconfig``
+        (``addend``: the offset in the value of the map ``.kconfig``). ``osmia.object.elf`` shows the instructions.
     :ivar name: map, function or symbol. :ivar weak: absence gives 0 instead of an error.
     """
 
@@ -244,7 +248,8 @@ class GlobalVar:
 class EventSchema:
     """What records of one buffer map are: a struct, and how its columns are shown.
 
-    :ivar columns: per field a display format name (``""`` default, ``hex``, ``ns``, ``ip``, ``stack:MAP``...), by field name.
+    :ivar columns: per field a display format name (``""`` default, ``hex``, ``ns``, ``ip``, ``stack:MAP``...), by field
+        name.
     """
 
     __slots__ = ("columns", "layout", "map_name", "name")
