@@ -50,7 +50,8 @@ class Option:
 class Command:
     """One command of ``osmia``.
 
-    :ivar positionals: per positional argument its source or choices; the last one stands for all that follow if ``repeats``.
+    :ivar positionals: per positional argument its source or choices.
+    :ivar repeats: the last positional argument stands for all that follow.
     """
 
     __slots__ = ("name", "options", "positionals", "repeats", "summary")

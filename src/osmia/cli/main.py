@@ -1,8 +1,8 @@
 """The command ``osmia``: finds the subcommand, runs it, turns errors into words and exit codes.
 
-Each subcommand is a module of ``osmia.cli.commands`` with ``parser()`` and ``run(arguments)``; only the one that is
-asked for is imported. Exit codes: 0 success; 1 the input or the kernel refused; 2 wrong usage; 3 permission missing; 4 this
-kernel lacks a feature; 130 interrupted. ``osmia run ... -- COMMAND`` ends with the command's own status.
+Each subcommand is a module of ``osmia.cli.commands`` with ``parser()`` and ``main(words)``; only the one that is
+asked for is imported. Exit codes: 0 success; 1 the input or the kernel refused; 2 wrong usage; 3 permission missing;
+4 this kernel lacks a feature; 130 interrupted. ``osmia run ... -- COMMAND`` ends with the command's own status.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _STYLES = {"bold": "1", "dim": "2", "good": "32", "bad": "31", "warn": "33", "he
 
 
 class Heading:
-    """A column's heading. ``right`` aligns to the right; ``wide`` columns are folded where the terminal is too narrow."""
+    """A column's heading. ``right`` aligns to the right; ``wide`` columns are folded on a narrow terminal."""
 
     __slots__ = ("right", "title", "wide")
 

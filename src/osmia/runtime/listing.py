@@ -26,9 +26,10 @@ class Code:
     :ivar lines: source places by slot; compilers mark code of their own with line 0, which is left out.
     :ivar notes: by slot, what an instruction refers to: ``map counts``.
     :ivar texts: by slot, texts that replace the disassembler's, for what the table does not have.
+    :ivar readable: the instructions to disassemble, where those of ``insns`` hold addresses instead of numbers.
     """
 
-    __slots__ = ("functions", "insns", "lines", "notes", "texts")
+    __slots__ = ("functions", "insns", "lines", "notes", "readable", "texts")
 
     def __init__(
         self,
@@ -37,8 +38,10 @@ class Code:
         lines: Iterable[LineInfo] = (),
         notes: Mapping[int, str] | None = None,
         texts: Mapping[int, str] | None = None,
+        readable: bytes = b"",
     ) -> None:
         self.insns = insns
+        self.readable = readable or insns
         self.functions = dict(functions)
         self.lines = {line.insn: line for line in lines if line.line}
         self.notes = dict(notes or {})
@@ -109,7 +112,7 @@ def entries(code: Code) -> list[Entry]:
     """
     from osmia.isa.disassembler import disassemble_lines
 
-    program = decode_program(code.insns)
+    program = decode_program(code.readable)
     lines = disassemble_lines(program, helpers=_helper_names(program), labels=True, strict=False)
     labels = {line.label: code.functions.get(line.slot, line.label) for line in lines if line.label}
     found = []

@@ -68,8 +68,8 @@ def manual_page(tool: Tool) -> str:
         if text:
             lines += _shown(text)
     more = (
-        f"osmia run {tool.name} --help tells all options: which processes (--pid, --comm, --cgroup, -- COMMAND), how long "
-        "(--duration, --interval), and the form of the output (--json, --csv, --top)."
+        f"osmia run {tool.name} --help tells all options: which processes (--pid, --comm, --cgroup, -- COMMAND), how "
+        "long (--duration, --interval), and the form of the output (--json, --csv, --top)."
     )
     return "\n".join([*lines, "", paint("bold", "COMMON OPTIONS"), *_shown(more)]) + "\n"
 
