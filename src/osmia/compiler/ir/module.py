@@ -182,7 +182,7 @@ class FunctionBuilder:
         self.function.locals[unique] = local
         return local
 
-    def emit(self, name: str, *args: Value, type: ValueType = VOID, **attrs: Any) -> Value:
+    def emit(self, name: str, /, *args: Value, type: ValueType = VOID, **attrs: Any) -> Value:
         """Appends an operation and returns its result; of no use where the operation's type is ``void``."""
         result = Value(str(self._next), type)
         self._next += 1
