@@ -1,343 +1,211 @@
-"""What is loaded: programs, maps, links and type information of the whole machine, with statistics and owners."""
+"""What is loaded: programs, maps, links and type information of the whole machine, with statistics and owners.
+
+Functions here take ids, the numbers by which the kernel lists its objects, or live objects (with ``fileno()``); those
+that take descriptors are in :mod:`osmia.kernel.inspect_objects`, ``inspect_links`` and ``inspect_code``. Ids need
+CAP_SYS_ADMIN: without it every function raises ``PermissionMissing`` (KRN001).
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-from struct import Struct, pack_into, unpack_from
 
 from osmia.abi import commands
 from osmia.diagnostics.errors import LoadError
 from osmia.kernel import refusals, syscall
-from osmia.kernel.maps.base import MapInfo, read_info
+from osmia.kernel.inspect_links import LinkInfo, read_link
+from osmia.kernel.inspect_mounts import pinned
+from osmia.kernel.inspect_objects import (
+    BtfInfo,
+    MapRecord,
+    ProgramInfo,
+    fdinfo,
+    number_of,
+    read_btf,
+    read_btf_data,
+    read_map,
+    read_program,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, Self
+    from typing import Protocol, Self, TypeVar
 
-_PROG = Struct("=II8sIIQQQIIQ16sI")
-_PROG_INFO_SIZE = 232
-_LINK_INFO_SIZE = 128
+    from osmia.btf.reader import Btf
+    from osmia.kernel.program import Program
+    from osmia.object.spec import LineInfo
 
+    T = TypeVar("T")
 
-class ProgramInfo:
-    """What the kernel says about a program (``struct bpf_prog_info``).
+    class Live(Protocol):
+        """A live program, map or link."""
 
-    :ivar load_time_ns: on the clock since boot. :ivar run_time_ns, run_count: while statistics are on
-        (:func:`statistics`, or ``kernel.bpf_stats_enabled``). :ivar recursion_misses: runs left out because the program
-        was running on that CPU already. :ivar verified_insns: how many instructions the verifier looked at.
-    :ivar map_ids: numbers of its maps. :ivar btf_id: of its type information, 0 for none.
-    :ivar attach_btf_id, attach_btf_obj_id: what it was loaded to attach to.
-    """
-
-    __slots__ = (
-        "attach_btf_id", "attach_btf_obj_id", "btf_id", "created_by_uid", "gpl", "id", "ifindex", "jited_size",
-        "load_time_ns", "map_ids", "name", "recursion_misses", "run_count", "run_time_ns", "tag", "type_number",
-        "verified_insns", "xlated_size",
-    )  # fmt: skip
-
-    def __init__(self, data: bytearray, map_ids: list[int]) -> None:
-        kind, number, tag, jited, xlated, _, _, load_time, uid, _, _, name, ifindex = _PROG.unpack_from(data)
-        self.type_number: int = kind
-        self.id: int = number
-        self.tag: str = tag.hex()
-        self.jited_size: int = jited
-        self.xlated_size: int = xlated
-        self.load_time_ns: int = load_time
-        self.created_by_uid: int = uid
-        self.map_ids = map_ids
-        self.name: str = name.partition(b"\0")[0].decode("ascii", "backslashreplace")
-        self.ifindex: int = ifindex
-        self.gpl = bool(unpack_from("=I", data, 84)[0] & 1)
-        self.btf_id: int = unpack_from("=I", data, 128)[0]
-        self.run_time_ns: int
-        self.run_count: int
-        self.recursion_misses: int
-        self.run_time_ns, self.run_count, self.recursion_misses = unpack_from("=QQQ", data, 192)
-        self.verified_insns: int
-        self.attach_btf_obj_id: int
-        self.attach_btf_id: int
-        self.verified_insns, self.attach_btf_obj_id, self.attach_btf_id = unpack_from("=III", data, 216)
-
-    @property
-    def kind(self) -> str:
-        """The program type's name."""
-        from osmia.abi import prog_types
-
-        row = prog_types.TABLE.find(self.type_number)
-        return f"type {self.type_number}" if row is None else str(row.name)
-
-    def __repr__(self) -> str:
-        return f"ProgramInfo({self.kind} {self.name!r}, id {self.id}, {self.run_count} runs)"
+        def fileno(self) -> int: ...
 
 
-def program_info(fd: int) -> ProgramInfo:
-    """What the kernel says about a program's descriptor. :raises LoadError: KRN033 when it is no program."""
-    try:
-        data = bytearray(_PROG_INFO_SIZE)
-        syscall.object_info(fd, data)
-        count = unpack_from("=I", data, 52)[0]
-        ids: list[int] = []
-        if count:
-            room = bytearray(4 * count)
-            data = bytearray(_PROG_INFO_SIZE)
-            pack_into("=IQ", data, 52, count, syscall.address(room))
-            syscall.object_info(fd, data)
-            ids = list(unpack_from(f"={min(count, unpack_from('=I', data, 52)[0])}I", room))
-    except OSError as error:
-        raise refusals.unexpected(f"descriptor {fd} is no program", error) from None
-    return ProgramInfo(data, ids)
+__all__ = [
+    "BtfInfo",
+    "LinkInfo",
+    "MapRecord",
+    "ProgramInfo",
+    "ProgramRuns",
+    "attach_target",
+    "btf_data",
+    "btf_info",
+    "btf_objects",
+    "called_functions",
+    "function_type",
+    "functions",
+    "jited",
+    "jited_symbols",
+    "link_info",
+    "links",
+    "map_info",
+    "maps",
+    "owners",
+    "pinned",
+    "program_info",
+    "programs",
+    "read_btf",
+    "read_link",
+    "read_map",
+    "read_program",
+    "source_lines",
+    "statistics",
+    "stats",
+    "type_name",
+    "xlated",
+]
 
-
-class LinkInfo:
-    """What the kernel says about a link (``struct bpf_link_info``).
-
-    :ivar kind: the link type's name. :ivar prog_id: its program. :ivar attach_type: the attach type's name, or empty.
-    :ivar target: what it is attached to, in words. :ivar details: the kind's own numbers by name.
-    """
-
-    __slots__ = ("attach_type", "details", "id", "kind", "prog_id", "target")
-
-    def __init__(self, kind: str, number: int, prog_id: int) -> None:
-        self.kind = kind
-        self.id = number
-        self.prog_id = prog_id
-        self.attach_type = ""
-        self.target = ""
-        self.details: dict[str, int | str] = {}
-
-    def __repr__(self) -> str:
-        return f"LinkInfo({self.kind} {self.target!r}, id {self.id}, program {self.prog_id})"
-
-
-def link_info(fd: int) -> LinkInfo:
-    """What the kernel says about a link's descriptor. :raises LoadError: KRN033 when it is no link."""
-    from osmia.abi import link_types
-
-    text = bytearray(512)
-    data = bytearray(_LINK_INFO_SIZE)
-    try:
-        syscall.object_info(fd, data)
-        kind_number, number, prog_id = unpack_from("=III", data)
-        row = link_types.TABLE.find(kind_number)
-        info = LinkInfo(f"type {kind_number}" if row is None else str(row.name), number, prog_id)
-        fill = _LINK_DETAILS.get(info.kind)
-        if fill is not None:
-            fill(info, fd, text)
-    except OSError as error:
-        raise refusals.unexpected(f"descriptor {fd} is no link", error) from None
-    return info
-
-
-def _ask(fd: int, places: tuple[tuple[int, str, int], ...] = ()) -> bytearray:
-    """The link's record; ``places`` are numbers to put into it first: offset, form, value."""
-    data = bytearray(_LINK_INFO_SIZE)
-    for offset, form, value in places:
-        pack_into(form, data, offset, value)
-    syscall.object_info(fd, data)
-    return data
-
-
-def _text(room: bytearray) -> str:
-    return bytes(room).partition(b"\0")[0].decode("utf-8", "backslashreplace")
-
-
-def _attach_name(number: int) -> str:
-    from osmia.abi import attach_types
-
-    row = attach_types.TABLE.find(number)
-    return str(number) if row is None else str(row.name)
-
-
-def _raw_tracepoint(info: LinkInfo, fd: int, text: bytearray) -> None:
-    _ask(fd, ((16, "=Q", syscall.address(text)), (24, "=I", len(text))))
-    info.target = _text(text)
-
-
-def _tracing(info: LinkInfo, fd: int, text: bytearray) -> None:
-    attach, obj, number = unpack_from("=III", _ask(fd), 16)
-    info.attach_type = _attach_name(attach)
-    info.details = {"target_obj_id": obj, "target_btf_id": number}
-    info.target = f"BTF id {number} of object {obj}"
-    try:
-        from osmia.btf.kernel import kernel_btf
-
-        if obj == 1:
-            info.target = kernel_btf().name_of(number)
-    except LoadError:
-        pass
-
-
-def _cgroup(info: LinkInfo, fd: int, text: bytearray) -> None:
-    number, attach = unpack_from("=QI", _ask(fd), 16)
-    info.attach_type = _attach_name(attach)
-    info.details = {"cgroup_id": number}
-    info.target = f"cgroup {number}"
-
-
-def _iter(info: LinkInfo, fd: int, text: bytearray) -> None:
-    data = _ask(fd, ((16, "=Q", syscall.address(text)), (24, "=I", len(text))))
-    info.target = _text(text)
-    map_id = unpack_from("=I", data, 28)[0]
-    if map_id:
-        info.details = {"map_id": map_id}
-
-
-def _netns(info: LinkInfo, fd: int, text: bytearray) -> None:
-    number, attach = unpack_from("=II", _ask(fd), 16)
-    info.attach_type = _attach_name(attach)
-    info.details = {"netns_inode": number}
-    info.target = f"network namespace {number}" if number else "(detached)"
-
-
-def _device(info: LinkInfo, fd: int, text: bytearray) -> None:
-    index, attach = unpack_from("=II", _ask(fd), 16)
-    info.attach_type = _attach_name(attach) if info.kind != "xdp" else "xdp"
-    info.details = {"ifindex": index}
-    info.target = _device_name(index) if index else "(detached)"
-
-
-def _device_name(index: int) -> str:
-    import socket
-
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return f"device {index} (of another network namespace)"
-
-
-def _netfilter(info: LinkInfo, fd: int, text: bytearray) -> None:
-    family, hook, priority, flags = unpack_from("=IIiI", _ask(fd), 16)
-    info.details = {"family": family, "hook": hook, "priority": priority, "flags": flags}
-    info.target = f"family {family}, hook {hook}, priority {priority}"
-
-
-def _sockmap(info: LinkInfo, fd: int, text: bytearray) -> None:
-    number, attach = unpack_from("=II", _ask(fd), 16)
-    info.attach_type = _attach_name(attach)
-    info.details = {"map_id": number}
-    info.target = f"map {number}"
-
-
-def _multi(info: LinkInfo, fd: int, text: bytearray) -> None:
-    if info.kind == "kprobe_multi":
-        count, flags = unpack_from("=II", _ask(fd), 24)
-        info.target = f"{count} kernel functions" + (" (return)" if flags & 1 else "")
-    else:
-        data = _ask(fd, ((16, "=Q", syscall.address(text)), (48, "=I", len(text))))
-        count, flags, pid = unpack_from("=III", data, 52)
-        info.target = f"{_text(text)}: {count} places" + (" (return)" if flags & 1 else "")
-        info.details = {"pid": pid}
-    info.details["count"] = count
-
-
-_UPROBE, _URETPROBE, _KPROBE, _KRETPROBE, _TRACEPOINT, _EVENT = 1, 2, 3, 4, 5, 6
-
-
-def _perf_event(info: LinkInfo, fd: int, text: bytearray) -> None:
-    kind = unpack_from("=I", _ask(fd), 16)[0]
-    if kind in (_UPROBE, _URETPROBE):
-        data = _ask(fd, ((24, "=Q", syscall.address(text)), (32, "=I", len(text))))
-        offset = unpack_from("=I", data, 36)[0]
-        info.attach_type = "uprobe" if kind == _UPROBE else "uretprobe"
-        info.target = f"{_text(text)}+{offset:#x}"
-    elif kind in (_KPROBE, _KRETPROBE):
-        data = _ask(fd, ((24, "=Q", syscall.address(text)), (32, "=I", len(text))))
-        offset = unpack_from("=I", data, 36)[0]
-        info.attach_type = "kprobe" if kind == _KPROBE else "kretprobe"
-        info.target = _text(text) + (f"+{offset:#x}" if offset else "")
-    elif kind == _TRACEPOINT:
-        _ask(fd, ((24, "=Q", syscall.address(text)), (32, "=I", len(text))))
-        info.attach_type = "tracepoint"
-        info.target = _text(text)
-    elif kind == _EVENT:
-        config, event = unpack_from("=QI", _ask(fd), 24)
-        info.attach_type = "perf_event"
-        info.details = {"type": event, "config": config}
-        info.target = f"event {event}:{config:#x}"
-
-
-_LINK_DETAILS: dict[str, Callable[[LinkInfo, int, bytearray], None]] = {
-    "raw_tracepoint": _raw_tracepoint, "tracing": _tracing, "cgroup": _cgroup, "iter": _iter, "netns": _netns,
-    "xdp": _device, "tcx": _device, "netkit": _device, "netfilter": _netfilter, "sockmap": _sockmap,
-    "kprobe_multi": _multi, "uprobe_multi": _multi, "perf_event": _perf_event,
-}  # fmt: skip
-
-
-class BtfInfo:
-    """A loaded BTF object: of the kernel, a module, or a program's."""
-
-    __slots__ = ("id", "kernel", "name", "size")
-
-    def __init__(self, number: int, size: int, name: str, kernel: bool) -> None:
-        self.id = number
-        self.size = size
-        self.name = name
-        self.kernel = kernel
-
-    def __repr__(self) -> str:
-        return f"BtfInfo({self.name!r}, id {self.id}, {self.size} bytes)"
-
-
-def btf_info(fd: int) -> BtfInfo:
-    """What the kernel says about a BTF object's descriptor."""
-    name = bytearray(64)
-    data = bytearray(32)
-    pack_into("=QI", data, 16, syscall.address(name), len(name))
-    try:
-        syscall.object_info(fd, data)
-    except OSError as error:
-        raise refusals.unexpected(f"descriptor {fd} is no BTF object", error) from None
-    size, number = unpack_from("=II", data, 8)
-    return BtfInfo(number, size, _text(name), bool(unpack_from("=I", data, 28)[0]))
+# What there is of each kind: words, commands that list and open, how one is read.
+_PROGRAM = ("program", commands.PROG_GET_NEXT_ID, commands.PROG_GET_FD_BY_ID)
+_MAP = ("map", commands.MAP_GET_NEXT_ID, commands.MAP_GET_FD_BY_ID)
+_LINK = ("link", commands.LINK_GET_NEXT_ID, commands.LINK_GET_FD_BY_ID)
+_BTF = ("BTF object", commands.BTF_GET_NEXT_ID, commands.BTF_GET_FD_BY_ID)
 
 
 # Everything there is
 
 
 def programs() -> Iterator[ProgramInfo]:
-    """All loaded programs, by id. :raises LoadError: permission errors."""
-    return _each("program", commands.PROG_GET_NEXT_ID, commands.PROG_GET_FD_BY_ID, program_info)
+    """All loaded programs, by id (Linux 4.13). :raises LoadError: permission errors."""
+    return _each(_PROGRAM, _program)
 
 
-def maps() -> Iterator[MapInfo]:
-    """All maps, by id. :raises LoadError: permission errors."""
-    return _each("map", commands.MAP_GET_NEXT_ID, commands.MAP_GET_FD_BY_ID, read_info)
+def maps() -> Iterator[MapRecord]:
+    """All maps, by id (Linux 4.13). :raises LoadError: permission errors."""
+    return _each(_MAP, _map)
 
 
 def links() -> Iterator[LinkInfo]:
     """All links, by id (Linux 5.8). :raises LoadError: permission errors."""
-    return _each("link", commands.LINK_GET_NEXT_ID, commands.LINK_GET_FD_BY_ID, link_info)
+    return _each(_LINK, read_link)
 
 
 def btf_objects() -> Iterator[BtfInfo]:
-    """All BTF objects, by id. :raises LoadError: permission errors."""
-    return _each("BTF object", commands.BTF_GET_NEXT_ID, commands.BTF_GET_FD_BY_ID, btf_info)
+    """All BTF objects, by id (Linux 5.4). :raises LoadError: permission errors."""
+    return _each(_BTF, read_btf)
 
 
-def _each(what: str, next_command: int, open_command: int, read: Callable[[int], Any]) -> Iterator[Any]:
+def _each(kind: tuple[str, int, int], read: Callable[[int], T]) -> Iterator[T]:
+    what, next_command, open_command = kind
     number = 0
     while True:
         try:
             number = syscall.next_id(next_command, number)
         except OSError as error:
-            raise refusals.no_such_object(what, number, error) from None
+            raise _cannot_list(what, error) from None
         if not number:
             return
         try:
             fd = syscall.fd_by_id(open_command, number)
         except OSError as error:
-            if error.errno == 2:
+            if error.errno == errno.ENOENT:
                 continue  # gone meanwhile
             raise refusals.no_such_object(what, number, error) from None
         try:
-            yield read(fd)
+            found = read(fd)
         finally:
             os.close(fd)
+        yield found
 
 
-class statistics:  # noqa: N801 - used as `with statistics():`
-    """Run statistics of all programs are kept inside the ``with`` block (Linux 5.8); costs every run some 20 ns."""
+def _cannot_list(what: str, error: OSError) -> LoadError:
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return refusals.not_permitted(f"cannot list {what}s", ("sys_admin",))
+    if error.errno == errno.EINVAL:
+        version = {"link": (5, 8), "BTF object": (5, 4)}.get(what, (4, 13))
+        return refusals.too_old("KRN080", f"listing {what}s", version, errno.EINVAL)
+    return refusals.unexpected(f"cannot list {what}s", error)
+
+
+# One object
+
+
+def program_info(of: int | Live) -> ProgramInfo:
+    """The program with that id, or a live one. :raises LoadError: KRN030 when there is none; permission errors."""
+    return _one(_PROGRAM, of, _program)
+
+
+def map_info(of: int | Live) -> MapRecord:
+    """The map with that id, or a live one. :raises LoadError: KRN030; permission errors."""
+    return _one(_MAP, of, _map)
+
+
+def link_info(of: int | Live) -> LinkInfo:
+    """The link with that id, or a live one. :raises LoadError: KRN030; permission errors."""
+    return _one(_LINK, of, read_link)
+
+
+def btf_info(number: int) -> BtfInfo:
+    """The BTF object with that id. :raises LoadError: KRN030; permission errors."""
+    return _one(_BTF, number, read_btf)
+
+
+def btf_data(number: int) -> bytes:
+    """The blob of the BTF object with that id. :raises LoadError: KRN030; permission errors."""
+    return _one(_BTF, number, read_btf_data)
+
+
+def _one(kind: tuple[str, int, int], of: int | Live, read: Callable[[int], T]) -> T:
+    if not isinstance(of, int):
+        return read(of.fileno())
+    what, _, open_command = kind
+    if not 0 < of < 1 << 32:
+        raise refusals.no_such_object(what, of, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    try:
+        fd = syscall.fd_by_id(open_command, of)
+    except OSError as error:
+        raise refusals.no_such_object(what, of, error) from None
+    try:
+        return read(fd)
+    finally:
+        os.close(fd)
+
+
+def _program(fd: int) -> ProgramInfo:
+    info = read_program(fd)
+    info.memory = number_of(fdinfo(fd), "memlock")
+    return info
+
+
+def _map(fd: int) -> MapRecord:
+    info = read_map(fd)
+    fields = fdinfo(fd)
+    info.memory = number_of(fields, "memlock")
+    info.frozen = fields.get("frozen") == "1"
+    return info
+
+
+# Statistics
+
+
+class statistics:
+    """Runs of all programs are counted and timed inside the ``with`` block (Linux 5.8); costs every run some 20 ns.
+
+    :raises LoadError: permission errors (CAP_SYS_ADMIN), KRN080 before Linux 5.8.
+    """
 
     def __init__(self) -> None:
         self._fd = -1
@@ -346,8 +214,10 @@ class statistics:  # noqa: N801 - used as `with statistics():`
         try:
             self._fd = syscall.enable_stats()
         except OSError as error:
-            if error.errno == 1:
+            if error.errno in (errno.EPERM, errno.EACCES):
                 raise refusals.not_permitted("cannot keep run statistics", ("sys_admin",)) from None
+            if error.errno == errno.EINVAL:
+                raise refusals.too_old("KRN080", "keeping run statistics", (5, 8), errno.EINVAL) from None
             raise refusals.unexpected("cannot keep run statistics", error) from None
         return self
 
@@ -361,19 +231,80 @@ class statistics:  # noqa: N801 - used as `with statistics():`
             os.close(fd)
 
 
-def owners() -> dict[tuple[str, int], list[tuple[int, str]]]:
-    """Who holds what: pairs of process number and name, by (``program``, ``map`` or ``link``, id).
+class ProgramRuns:
+    """How often and how long a program ran in a span of time.
 
-    Reads every process's list of open files, which takes a moment on a busy machine; processes of other users are left
-    out where this one may not look.
+    :ivar program: the program at the end of it. :ivar runs: how often. :ivar time_ns: how long in all, on all CPUs.
+    :ivar misses: runs left out because it was running on that CPU already. :ivar seconds: the span of time.
+    """
+
+    __slots__ = ("misses", "program", "runs", "seconds", "time_ns")
+
+    def __init__(self, program: ProgramInfo, runs: int, time_ns: int, misses: int, seconds: float) -> None:
+        self.program = program
+        self.runs = runs
+        self.time_ns = time_ns
+        self.misses = misses
+        self.seconds = seconds
+
+    @property
+    def mean_ns(self) -> float:
+        """Nanoseconds of one run, 0 without any."""
+        return self.time_ns / self.runs if self.runs else 0.0
+
+    @property
+    def cpu(self) -> float:
+        """The share of one CPU that it took; 1.0 is one CPU all the time."""
+        return self.time_ns / 1e9 / self.seconds if self.seconds else 0.0
+
+    def __repr__(self) -> str:
+        return f"ProgramRuns({self.program.name!r}, id {self.program.id}, {self.runs} runs, {self.time_ns} ns)"
+
+
+def stats(seconds: float, wait: Callable[[float], object] | None = None) -> list[ProgramRuns]:
+    """Counts runs for a time and gives what each program did in it, by id.
+
+    Programs that went away meanwhile are left out; those that came count from their first run.
+
+    :param wait: waits that long instead of ``time.sleep``; when it returns early, the span is shorter.
+    :raises LoadError: permission errors, KRN080.
+    """
+    import time
+
+    with statistics():
+        before = {info.id: info for info in programs()}
+        start = time.monotonic()
+        (wait or time.sleep)(seconds)
+        after = list(programs())
+        passed = time.monotonic() - start
+    found = []
+    for info in after:
+        old = before.get(info.id)
+        runs, spent, misses = info.run_count, info.run_time_ns, info.recursion_misses
+        if old is not None:
+            runs, spent, misses = runs - old.run_count, spent - old.run_time_ns, misses - old.recursion_misses
+        found.append(ProgramRuns(info, runs, spent, misses, passed))
+    return found
+
+
+# Owners
+
+
+def owners() -> dict[tuple[str, int], list[tuple[int, str]]]:
+    """Who holds what: pairs of process number and name, by (``program``, ``map``, ``link`` or ``btf``, id).
+
+    Whoever holds a link also holds its program. Reads every process's list of open files, which takes a moment on a
+    busy machine; processes of other users are left out where this one may not look. Objects that nobody holds are kept
+    by a pin (:func:`pinned`), by a map, or by what they are attached to.
     """
     found: dict[tuple[str, int], list[tuple[int, str]]] = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        pid = int(entry)
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return found
+    for pid in sorted(int(entry) for entry in entries if entry.isdigit()):
         try:
-            files = os.listdir(f"/proc/{pid}/fdinfo")
+            files = os.listdir(f"/proc/{pid}/fd")
         except OSError:
             continue
         name = ""
@@ -386,22 +317,24 @@ def owners() -> dict[tuple[str, int], list[tuple[int, str]]]:
     return found
 
 
-_HELD = {b"prog_id": "program", b"map_id": "map", b"link_id": "link"}
+_HELD = {b"prog_id": "program", b"map_id": "map", b"link_id": "link", b"btf_id": "btf"}
+_FILES = frozenset(("bpf-prog", "bpf-map", "bpf_link", "btf", "bpf-link"))
 
 
 def _held(pid: int, fd: str) -> Iterator[tuple[str, int]]:
     try:
-        if not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("anon_inode:"):
+        kind, _, name = os.readlink(f"/proc/{pid}/fd/{fd}").partition(":")
+        if kind != "anon_inode" or name.strip("[]") not in _FILES:
             return
         with open(f"/proc/{pid}/fdinfo/{fd}", "rb", buffering=0) as file:
-            lines = file.read(4096).splitlines()
+            lines = file.read(1 << 16).splitlines()
     except OSError:
         return
     for line in lines:
         key, _, value = line.partition(b":")
-        kind = _HELD.get(key.strip())
-        if kind and value.strip().isdigit():
-            yield kind, int(value)
+        what = _HELD.get(key.strip())
+        if what and value.strip().isdigit() and int(value):
+            yield what, int(value)
 
 
 def _command(pid: int) -> str:
@@ -415,86 +348,91 @@ def _command(pid: int) -> str:
 # Code of loaded programs
 
 
-def xlated(program: Any) -> bytes:
-    """The instructions of a loaded program as the verifier left them. Empty where the kernel hides them.
+def xlated(of: int | Live) -> bytes:
+    """The instructions of a program as the verifier left them. Empty where the kernel hides them (it shows them to
+    CAP_BPF together with CAP_PERFMON).
 
-    :param program: a descriptor or a live program. :raises LoadError:
+    References to maps carry the map's id, calls of helpers the distance from ``__bpf_call_base``, which
+    :func:`called_functions` turns into names.
+
+    :raises LoadError: KRN030; permission errors.
     """
-    return _code(program, 20, 32)
+    from osmia.kernel.inspect_code import read_xlated
+
+    return _one(_PROGRAM, of, read_xlated)
 
 
-def jited(program: Any) -> bytes:
-    """The machine code of a loaded program. Empty where there is none or the kernel hides it."""
-    return _code(program, 16, 24)
+def jited(of: int | Live) -> bytes:
+    """The machine code of a program, of all its functions. Empty where there is none or the kernel hides it."""
+    from osmia.kernel.inspect_code import read_jited
+
+    return _one(_PROGRAM, of, read_jited)
 
 
-def _code(program: Any, length_at: int, pointer_at: int) -> bytes:
-    fd = program if isinstance(program, int) else program.fileno()
-    try:
-        data = bytearray(_PROG_INFO_SIZE)
-        syscall.object_info(fd, data)
-        size = unpack_from("=I", data, length_at)[0]
-        if not size:
-            return b""
-        room = bytearray(size)
-        data = bytearray(_PROG_INFO_SIZE)
-        pack_into("=I", data, length_at, size)
-        pack_into("=Q", data, pointer_at, syscall.address(room))
-        syscall.object_info(fd, data)
-    except OSError as error:
-        raise refusals.unexpected("cannot read the program's code", error) from None
-    # The kernel clears the pointer for those who may not see the code.
-    return bytes(room) if unpack_from("=Q", data, pointer_at)[0] else b""
+def jited_symbols(of: int | Live) -> list[tuple[int, int]]:
+    """Address and size of the machine code of each of a program's functions, the entry first, in the order of
+    :func:`jited`. Addresses are 0 where the kernel hides them."""
+    from osmia.kernel.inspect_code import read_jited_symbols
+
+    return _one(_PROGRAM, of, read_jited_symbols)
 
 
-def jited_symbols(program: Any) -> list[tuple[int, int]]:
-    """Address and size of the machine code of each of a program's functions; empty where hidden."""
-    fd = program if isinstance(program, int) else program.fileno()
-    try:
-        data = bytearray(_PROG_INFO_SIZE)
-        syscall.object_info(fd, data)
-        count, lengths = unpack_from("=II", data, 104)
-        count = min(count, lengths)
-        if not count:
-            return []
-        addresses, sizes = bytearray(8 * count), bytearray(4 * count)
-        data = bytearray(_PROG_INFO_SIZE)
-        pack_into("=IIQQ", data, 104, count, count, syscall.address(addresses), syscall.address(sizes))
-        syscall.object_info(fd, data)
-    except OSError as error:
-        raise refusals.unexpected("cannot read the program's symbols", error) from None
-    pairs = zip(unpack_from(f"={count}Q", addresses), unpack_from(f"={count}I", sizes), strict=True)
-    return [(address, size) for address, size in pairs if address]
+def functions(of: int | Live) -> list[tuple[int, str]]:
+    """(First slot, name) of each function in :func:`xlated`, by the program's BTF; empty without type information."""
+    from osmia.kernel.inspect_code import read_functions
+
+    return _one(_PROGRAM, of, lambda fd: read_functions(fd, _types_of(read_program(fd))))
 
 
-def btf_data(number: int) -> bytes:
-    """The blob of a loaded BTF object by its id. :raises LoadError: KRN030."""
-    try:
-        fd = syscall.fd_by_id(commands.BTF_GET_FD_BY_ID, number)
-    except OSError as error:
-        raise refusals.no_such_object("BTF object", number, error) from None
-    try:
-        room = bytearray(btf_info(fd).size)
-        data = bytearray(32)
-        pack_into("=QI", data, 0, syscall.address(room), len(room))
-        syscall.object_info(fd, data)
-        return bytes(room)
-    finally:
-        os.close(fd)
+def source_lines(of: int | Live) -> list[LineInfo]:
+    """The source lines of :func:`xlated`, in the order of their slots; empty for a program without."""
+    from osmia.kernel.inspect_code import read_lines
+
+    return _one(_PROGRAM, of, lambda fd: read_lines(fd, _types_of(read_program(fd))))
 
 
-def function_type(program: Any, name: str) -> int:
+def called_functions(insns: bytes) -> dict[int, str]:
+    """The kernel functions that instructions of :func:`xlated` call, by slot. Empty where addresses are hidden."""
+    from osmia.kernel.inspect_code import called
+
+    return dict(called(insns))
+
+
+# Types
+
+
+def _types_of(info: ProgramInfo) -> Btf | None:
+    from osmia.btf.reader import Btf
+
+    return Btf.from_bytes(btf_data(info.btf_id)) if info.btf_id else None
+
+
+def type_name(obj: int, number: int) -> str:
+    """The name of a type of a loaded BTF object. :raises LoadError: KRN030. :raises BtfError: no such type."""
+    from osmia.btf.kernel import module_btf
+    from osmia.btf.reader import Btf
+
+    info = btf_info(obj)
+    types = module_btf(info.name) if info.kernel and info.name else Btf.from_bytes(btf_data(obj))
+    return types.name_of(number)
+
+
+def attach_target(info: ProgramInfo) -> str:
+    """What a program was loaded to attach to: the name of a function or tracepoint type; empty for none."""
+    return type_name(info.attach_btf_obj_id, info.attach_btf_id) if info.attach_btf_id else ""
+
+
+def function_type(program: Program, name: str) -> int:
     """The type id of a function of a live program (its entry for an empty name), in the program's own BTF.
 
     :raises LoadError: KRN021 when it has no type information, or no such function.
     """
-    from osmia.btf.reader import Btf
     from osmia.btf.types import Func
 
-    info = program_info(program.fileno())
-    if not info.btf_id:
+    info = read_program(program.fileno())
+    types = _types_of(info)
+    if types is None:
         raise LoadError("KRN021", f"program '{info.name}' has no type information, so nothing can extend it")
-    types = Btf.from_bytes(btf_data(info.btf_id))
     wanted = name or program.name
     found = types.ids_by_name(wanted, Func)
     if not found:

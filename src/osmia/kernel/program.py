@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
-    from osmia.kernel.inspect import ProgramInfo
+    from osmia.kernel.inspect_objects import ProgramInfo
     from osmia.kernel.test_run import TestResult
     from osmia.object.spec import ProgramSpec
 
@@ -69,9 +69,9 @@ class Program:
 
     def info(self) -> ProgramInfo:
         """What the kernel says about it, with run statistics."""
-        from osmia.kernel.inspect import program_info
+        from osmia.kernel.inspect_objects import read_program
 
-        return program_info(self.fileno())
+        return read_program(self.fileno())
 
     def pin(self, path: str, *, temporary: bool = False) -> None:
         """Gives it a name in a bpf file system; see :meth:`osmia.kernel.maps.Map.pin`."""
@@ -92,21 +92,21 @@ def program_from_id(number: int) -> Program:
     """The program with that number in the kernel (needs CAP_SYS_ADMIN). :raises LoadError: KRN030."""
     from osmia.abi import commands
     from osmia.kernel import refusals
-    from osmia.kernel.inspect import program_info
+    from osmia.kernel.inspect_objects import read_program
 
     try:
         fd = syscall.fd_by_id(commands.PROG_GET_FD_BY_ID, number)
     except OSError as error:
         raise refusals.no_such_object("program", number, error) from None
-    info = program_info(fd)
+    info = read_program(fd)
     return Program(fd, info.name, info.type_number)
 
 
 def open_pinned_program(path: str) -> Program:
     """The program pinned at ``path``. :raises LoadError: KRN025 when nothing, or something else, is pinned there."""
     from osmia.kernel import pins
-    from osmia.kernel.inspect import program_info
+    from osmia.kernel.inspect_objects import read_program
 
     fd = pins.open_pin(path, "program")
-    info = program_info(fd)
+    info = read_program(fd)
     return Program(fd, info.name, info.type_number)
