@@ -38,5 +38,5 @@ def check_target(target: str, load: bool = True) -> list[dict[str, Any]]:
         for row in rows:
             info = loaded.programs[row["name"]].info()
             row["verified"] = info.verified_insns
-            row["jited"] = info.jited_len
+            row["jited"] = info.jited_size
     return rows

@@ -88,9 +88,9 @@ def _ip(value: Any) -> str:
 
 
 def _syscall(value: Any) -> str:
-    from osmia.abi import syscalls
+    from osmia.abi.syscalls import name_of
 
-    return syscalls.name_of(value) or f"syscall_{value}"
+    return name_of(value) or f"syscall_{value}"
 
 
 def _errno(value: Any) -> str:
@@ -125,6 +125,29 @@ def _tcp_state(value: Any) -> str:
     return _TCP_STATES[value] if 0 < value < len(_TCP_STATES) else str(value)
 
 
+def _argv(value: Any) -> str:
+    """NUL-separated arguments as a shell would take them; an unfinished last one ends in an ellipsis."""
+    import shlex
+
+    raw = bytes(value)
+    whole = raw.endswith(b"\0")
+    words = raw.rstrip(b"\0").split(b"\0")
+    text = " ".join(shlex.quote(word.decode("utf-8", "backslashreplace")) for word in words)
+    return text if whole else text + "..."
+
+
+_ETHER_TYPES = {0x0800: "IPv4", 0x0806: "ARP", 0x86DD: "IPv6", 0x8100: "VLAN", 0x88CC: "LLDP"}
+_IP_PROTOCOLS = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 132: "SCTP"}
+
+
+def _ether_type(value: Any) -> str:
+    return _ETHER_TYPES.get(value, f"{value:#06x}")
+
+
+def _ip_protocol(value: Any) -> str:
+    return _IP_PROTOCOLS.get(value, str(value) if value else "-")
+
+
 def _mac(value: Any) -> str:
     return bytes(value).hex(":")
 
@@ -145,8 +168,11 @@ FORMATS: dict[str, tuple[Callable[[Any], str], bool, str, int]] = {
     "dev": (_dev, True, "", 7),
     "time": (_wall, True, "", 12),
     "tcp_state": (_tcp_state, True, "", 12),
+    "argv": (_argv, True, "", 8),
+    "ether_type": (_ether_type, True, "", 6),
+    "ip_protocol": (_ip_protocol, True, "", 8),
 }
-"""The display formats. ``us``, ``ms`` and ``s`` take nanoseconds."""
+"""The display formats. ``us``, ``ms`` and ``s`` take nanoseconds. A column shown as ``hidden`` is left out."""
 
 
 def _default(layout: Layout) -> tuple[Callable[[Any], str], Callable[[Any], Any], int, bool]:

@@ -16,6 +16,8 @@ from osmia.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from osmia.btf import Btf
     from osmia.lang.program import ProgramDecl
 
@@ -46,10 +48,20 @@ def compile_object(program: ProgramDecl) -> bytes:
     """
     from osmia.compiler import compile_module
     from osmia.frontends.python import compile_program
-    from osmia.object.meta import attach_meta, meta_of
+    from osmia.object.meta import make_meta
+    from osmia.object.spec import GlobalVar
+    from osmia.object.writer import attach_meta
 
-    module = compile_program(program, btf=target_btf())
-    return attach_meta(compile_module(module), meta_of(module))
+    module = compile_program(program, btf=_btf())
+    elf = compile_module(module)
+    meta = make_meta(
+        maps=module.maps.values(),
+        events=module.events.values(),
+        hooks={name: made.hook for name, made in module.functions.items() if made.hook is not None},
+        global_vars=[GlobalVar(name, made.section, 0, made.layout) for name, made in module.globals.items()],
+        extras=module.extras,
+    )
+    return attach_meta(elf, meta)
 
 
 def intermediate(program: ProgramDecl, form: str) -> str:
@@ -58,7 +70,7 @@ def intermediate(program: ProgramDecl, form: str) -> str:
     from osmia.compiler.text import print_module
     from osmia.frontends.python import compile_program
 
-    module = compile_program(program, btf=target_btf())
+    module = compile_program(program, btf=_btf())
     return print_module(module) if form == "ir" else llvm_ir(module)
 
 
@@ -77,6 +89,20 @@ def target_btf() -> Btf:
     from osmia.btf import kernel_btf
 
     return kernel_btf(cache_dir=_btf_cache())
+
+
+class _LazyBtf:
+    """The kernel's BTF, opened when a program first asks for a kernel type: many never do."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(target_btf(), name)
+
+
+def _btf() -> Any:
+    """The kernel's types for the front end, ``None`` where this kernel tells none."""
+    return _LazyBtf() if os.path.exists("/sys/kernel/btf/vmlinux") else None
 
 
 def fit(spec: CollectionSpec) -> CollectionSpec:

@@ -16,6 +16,7 @@ from osmia.runtime.sinks import open_sink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from osmia.kernel.load import LoadedCollection
@@ -97,7 +98,7 @@ class Session:
                 loop.deadline(self.options.duration)
             if self.program is not None:
                 for seconds, function in self.program.timers:
-                    loop.every(seconds, function)
+                    loop.every(seconds, _quiet(function))
             if self.options.interval is not None:
                 loop.every(self.options.interval, self.report)
             if self._command is not None:
@@ -242,6 +243,13 @@ class Session:
         if os.environ.get("OSMIA_NOTIFY_ATTACHED"):
             sys.stderr.write("attached\n")
             sys.stderr.flush()
+
+
+def _quiet(function: Callable[[], object]) -> Callable[[], None]:
+    def call() -> None:
+        function()
+
+    return call
 
 
 class _LiveVariable:

@@ -9,12 +9,13 @@ from osmia.runtime.formats import column
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from osmia.object.spec import EventSchema
     from osmia.runtime.session import Session
 
+_BATCH = 4_096
 _BREATH = 0.005
 """Seconds to let events gather after a buffer was found nearly empty: one wake-up for a batch instead of one for each."""
 
@@ -22,7 +23,7 @@ _BREATH = 0.005
 class Stream:
     """One buffer map with its schema.
 
-    :ivar seen: records delivered so far.
+    :ivar buffer: its reader. :ivar seen: records delivered so far.
     """
 
     def __init__(self, buffer: Any, schema: EventSchema, session: Session) -> None:
@@ -48,14 +49,28 @@ class Stream:
 
     def on_ready(self) -> None:
         """Delivers what is there; gathers a little first when only a few events wait."""
-        if self.buffer.fill() < 0.25:
+        if self.buffer.fill < 0.25:
             time.sleep(_BREATH)
         self.drain()
         self._sink.flush()
 
     def drain(self) -> None:
         """Delivers everything that is in the buffer now."""
-        self.seen += self.buffer.consume(self._deliver)
+        batch: list[tuple[Any, ...]] = []
+        for row in self._rows():
+            batch.append(row)
+            if len(batch) >= _BATCH:
+                self._deliver(batch)
+                batch = []
+        if batch:
+            self._deliver(batch)
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        if self.decoder.flat:
+            yield from self.decoder.texts(self.buffer.read_tuples(self.schema.layout))
+            return
+        for record in self.buffer.read_raw():
+            yield self.decoder.row(record)
 
     def lost(self) -> int:
         """Records that a perf buffer reports as lost; what a ring buffer refuses is counted by the program."""
@@ -66,6 +81,7 @@ class Stream:
         self.buffer.close()
 
     def _deliver(self, records: list[tuple[Any, ...]]) -> None:
+        self.seen += len(records)
         if self._handlers:
             for row in records:
                 for handler in self._handlers:
@@ -91,3 +107,27 @@ def _caller(event: Callable[..., Any], function: Callable[[Any], object]) -> Cal
         function(event(*row))
 
     return call
+
+
+def open_streams(session: Session) -> list[Stream]:
+    """A stream for every event buffer of the session's collection that was made."""
+    from osmia.kernel.ringbuf import RingReader
+
+    found = []
+    try:
+        for name, schema in session.spec.events.items():
+            live = session.loaded.maps.get(name)
+            if live is None:
+                continue
+            if live.kind == "ringbuf":
+                reader: Any = RingReader(live)
+            else:
+                from osmia.kernel.perfbuf import PerfReader
+
+                reader = PerfReader(live)
+            found.append(PrintStream(reader, schema, session) if name == PRINTS else Stream(reader, schema, session))
+    except BaseException:
+        for stream in found:
+            stream.close()
+        raise
+    return found

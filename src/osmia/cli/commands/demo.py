@@ -102,7 +102,7 @@ def _verdict(session: Session) -> None:
         _say("")
         _say(f"  The kernel's verdict: accepted, {info.verified_insns} instructions checked.")
         hook = session.spec.programs[name].hook
-        _step(3, "Attached and JIT-compiled", f"{info.jited_len} bytes of machine code at {hook.kind} {hook.target}")
+        _step(3, "Attached and JIT-compiled", f"{info.jited_size} bytes of machine code at {hook.kind} {hook.target}")
         _say(f"  program id {info.id}, tag {info.tag}")
 
 
