@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from osmia.cli.arguments import Parser, completes
 from osmia.cli.screen import Heading, paint, table, write, write_json
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_SORT_KEYS = ("id", "name", "type", "time", "runs", "mean")
+_SORT_KEYS = ("id", "name", "type", "time", "runs", "mean", "memory")
 _EPILOG = """\
 Run statistics cost every program some 20 ns a run, so the kernel keeps them only when asked: for the time of
 --stats, or as long as the sysctl kernel.bpf_stats_enabled is 1. Owners are the processes that hold a descriptor;
@@ -52,6 +53,8 @@ def main(words: list[str]) -> int:
             {"programs": _print_programs, "maps": _print_maps, "links": _print_links}[kind](rows)
         else:
             write(f"no {kind}\n")
+    if sys.stdout.isatty() and not arguments.stats and not any(row["run_count"] for row in found.get("programs", ())):
+        write(paint("dim", "Runs are not counted; osmia ps --stats 5 counts for five seconds.") + "\n")
     return 0
 
 
@@ -59,23 +62,21 @@ def _gather(chosen: set[str], arguments: argparse.Namespace) -> dict[str, list[d
     """Rows of each kind, as plain data, selected and sorted."""
     from osmia.kernel import inspect
 
-    stats = _measured(arguments.stats) if arguments.stats and "programs" in chosen else None
-    links = [_link(info) for info in inspect.links()]
-    programs = [_program(info, stats) for info in inspect.programs()] if chosen & {"programs", "links"} else []
+    links = [info.plain() for info in inspect.links()] if chosen & {"programs", "links"} else []
     found: dict[str, list[dict[str, Any]]] = {}
     if "programs" in chosen:
-        found["programs"] = programs
+        found["programs"] = _programs(arguments.stats)
     if "maps" in chosen:
-        found["maps"] = [_map(info) for info in inspect.maps()]
+        found["maps"] = [info.plain() for info in inspect.maps()]
     if "links" in chosen:
-        names = {row["id"]: row["name"] for row in programs}
-        for row in links:
-            row["program"] = names.get(row["program_id"], "")
-        found["links"] = links
-    owners = inspect.owners()
+        names = {info.id: info.name for info in inspect.programs()}
+        found["links"] = [{**row, "program": names.get(row["prog_id"], "")} for row in links]
+    owners, pins = inspect.owners(), inspect.pinned()
     for kind, rows in found.items():
         for row in rows:
-            row["owners"] = [{"pid": pid, "comm": comm} for pid, comm in sorted(owners.get((kind[:-1], row["id"]), ()))]
+            key = (kind[:-1], row["id"])
+            row["owners"] = [{"pid": pid, "comm": comm} for pid, comm in sorted(owners.get(key, ()))]
+            row["pins"] = sorted(pins.get(key, ()))
         rows[:] = [row for row in rows if _wanted(row, arguments)]
         rows.sort(key=lambda row: _sort_key(row, arguments.sort))
     if "programs" in found:
@@ -83,73 +84,22 @@ def _gather(chosen: set[str], arguments: argparse.Namespace) -> dict[str, list[d
     return found
 
 
-def _measured(seconds: float) -> dict[int, tuple[int, int]]:
-    """Statistics of a span of time: what each program added meanwhile, as (ns, runs) by id."""
-    import time
-
+def _programs(seconds: float | None) -> list[dict[str, Any]]:
+    """All programs; with ``seconds`` their statistics are those of that time."""
     from osmia.kernel import inspect
 
-    with inspect.statistics():
-        before = {info.id: (info.run_time_ns, info.run_count) for info in inspect.programs()}
-        time.sleep(seconds)
-        found = {}
+    rows = []
+    if seconds is None:
         for info in inspect.programs():
-            spent, runs = before.get(info.id, (0, 0))
-            found[info.id] = (info.run_time_ns - spent, info.run_count - runs)
-    return found
-
-
-def _program(info: Any, stats: dict[int, tuple[int, int]] | None) -> dict[str, Any]:
-    spent, runs = (info.run_time_ns, info.run_count) if stats is None else stats.get(info.id, (0, 0))
-    return {
-        "id": info.id,
-        "type": info.kind,
-        "name": info.name,
-        "tag": info.tag,
-        "run_time_ns": spent,
-        "run_count": runs,
-        "ns_per_run": round(spent / runs, 1) if runs else None,
-        "recursion_misses": info.recursion_misses,
-        "verified_instructions": info.verified_insns,
-        "bytecode_bytes": info.xlated_size,
-        "machine_code_bytes": info.jited_size,
-        "map_ids": info.map_ids,
-        "btf_id": info.btf_id,
-        "uid": info.created_by_uid,
-        "loaded_at": _wall_time(info.load_time_ns),
-    }
-
-
-def _map(info: Any) -> dict[str, Any]:
-    return {
-        "id": info.id,
-        "type": info.kind,
-        "name": info.name,
-        "key_size": info.key_size,
-        "value_size": info.value_size,
-        "max_entries": info.max_entries,
-        "flags": info.flags,
-        "btf_id": info.btf_id,
-    }
-
-
-def _link(info: Any) -> dict[str, Any]:
-    return {
-        "id": info.id,
-        "type": info.kind,
-        "program_id": info.prog_id,
-        "attach_type": info.attach_type,
-        "target": info.target,
-        "details": info.details,
-    }
-
-
-def _wall_time(boot_ns: int) -> str:
-    """A time on the clock since boot as local date and time."""
-    import time
-
-    started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started + boot_ns / 1e9))
+            runs, spent = info.run_count, info.run_time_ns
+            rows.append({**info.plain(), "run_ns": round(spent / runs, 1) if runs else None})
+        return rows
+    for run in inspect.stats(seconds):
+        row = run.program.plain()
+        row.update(run_count=run.runs, run_time_ns=run.time_ns, recursion_misses=run.misses)
+        row.update(run_ns=round(run.mean_ns, 1) if run.runs else None, cpu=round(run.cpu, 6), seconds=run.seconds)
+        rows.append(row)
+    return rows
 
 
 def _wanted(row: dict[str, Any], arguments: argparse.Namespace) -> bool:
@@ -159,50 +109,59 @@ def _wanted(row: dict[str, Any], arguments: argparse.Namespace) -> bool:
 
 
 def _sort_key(row: dict[str, Any], key: str) -> tuple[Any, ...]:
-    """By number or name ascending; by time, runs and mean time descending. Lists without such a column stay by id."""
-    if key in ("time", "runs", "mean"):
-        column = {"time": "run_time_ns", "runs": "run_count", "mean": "ns_per_run"}[key]
+    """By number or name ascending, by amounts descending; lists without such a column stay by id."""
+    if key in ("time", "runs", "mean", "memory"):
+        column = {"time": "run_time_ns", "runs": "run_count", "mean": "run_ns"}.get(key, key)
         return (-(row.get(column) or 0), row["id"])
     if key == "name":
         return (row.get("name", row.get("program", "")), row["id"])
-    return (row["type"], row["id"]) if key == "type" else (row["id"],)
+    return (row["kind"], row["id"]) if key == "type" else (row["id"],)
 
 
 def _add_places(programs: list[dict[str, Any]], links: list[dict[str, Any]]) -> None:
     """Where each program is attached: by its links, else by perf events that its owners hold."""
+    from osmia.diagnostics import OsmiaError
     from osmia.kernel.debug_info import perf_attachments
+    from osmia.kernel.inspect import type_name
 
     places: dict[int, list[str]] = {}
     for row in links:
-        places.setdefault(row["program_id"], []).append(_place(row))
+        places.setdefault(row["prog_id"], []).append(_place(row))
     unknown = {owner["pid"] for row in programs if row["id"] not in places for owner in row["owners"]}
     for number, texts in perf_attachments(sorted(unknown)).items():
         places.setdefault(number, []).extend(texts)
     for row in programs:
         row["attached"] = sorted(set(places.get(row["id"], [])))
+        row["made_for"] = ""
+        if row["attach_btf_id"]:
+            try:
+                row["made_for"] = type_name(row["attach_btf_obj_id"], row["attach_btf_id"])
+            except OsmiaError:
+                continue  # the module it was made for is gone
 
 
 def _place(row: dict[str, Any]) -> str:
-    what = row["attach_type"] or row["type"]
+    what = row["attach_type"] or row["kind"]
     return f"{what} {row['target']}".strip()
 
 
 def _print_programs(rows: Sequence[dict[str, Any]]) -> None:
     headings = [
         Heading("ID", right=True), Heading("TYPE"), Heading("NAME"), Heading("RUNS", right=True),
-        Heading("TIME(MS)", right=True), Heading("NS/RUN", right=True), Heading("OWNER", wide=True),
-        Heading("ATTACHED", wide=True),
+        Heading("TIME(MS)", right=True), Heading("NS/RUN", right=True), Heading("MEMORY", right=True),
+        Heading("OWNER", wide=True), Heading("ATTACHED", wide=True),
     ]  # fmt: skip
     table(
         headings,
         [
             (
                 str(row["id"]),
-                row["type"],
+                row["kind"],
                 row["name"] or "-",
                 f"{row['run_count']:,}" if row["run_count"] else "-",
                 f"{row['run_time_ns'] / 1e6:,.3f}" if row["run_count"] else "-",
-                f"{row['ns_per_run']:,.0f}" if row["run_count"] else "-",
+                f"{row['run_ns']:,.0f}" if row["run_count"] else "-",
+                _size(row["memory"]),
                 _owner_text(row),
                 ", ".join(row["attached"]) or "-",
             )
@@ -214,14 +173,15 @@ def _print_programs(rows: Sequence[dict[str, Any]]) -> None:
 def _print_maps(rows: Sequence[dict[str, Any]]) -> None:
     headings = [
         Heading("ID", right=True), Heading("TYPE"), Heading("NAME"), Heading("KEY", right=True),
-        Heading("VALUE", right=True), Heading("ENTRIES", right=True), Heading("FLAGS"), Heading("OWNER", wide=True),
+        Heading("VALUE", right=True), Heading("ENTRIES", right=True), Heading("MEMORY", right=True), Heading("FLAGS"),
+        Heading("OWNER", wide=True),
     ]  # fmt: skip
     table(
         headings,
         [
             (
-                str(row["id"]), row["type"], row["name"] or "-", str(row["key_size"]), str(row["value_size"]),
-                f"{row['max_entries']:,}", _flags(row["flags"]), _owner_text(row),
+                str(row["id"]), row["kind"], row["name"] or "-", str(row["key_size"]), str(row["value_size"]),
+                f"{row['max_entries']:,}", _size(row["memory"]), _flags(row), _owner_text(row),
             )
             for row in rows
         ],
@@ -238,8 +198,8 @@ def _print_links(rows: Sequence[dict[str, Any]]) -> None:
         [
             (
                 str(row["id"]),
-                row["type"],
-                f"{row['program_id']} {row['program']}".strip() if row["program_id"] else "-",
+                row["kind"],
+                f"{row['prog_id']} {row['program']}".strip() if row["prog_id"] else "-",
                 " ".join(part for part in (row["attach_type"], row["target"]) if part) or "-",
                 _owner_text(row),
             )
@@ -249,17 +209,30 @@ def _print_links(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _owner_text(row: dict[str, Any]) -> str:
-    shown = [f"{owner['comm']} ({owner['pid']})" for owner in row["owners"][:3]]
-    more = len(row["owners"]) - 3
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "") or "-"
+    """The processes that hold it, else its pins."""
+    shown = [f"{owner['comm']} ({owner['pid']})" for owner in row["owners"]] or [f"pin {path}" for path in row["pins"]]
+    more = len(shown) - 3
+    return ", ".join(shown[:3]) + (f" and {more} more" if more > 0 else "") or "-"
 
 
-def _flags(flags: int) -> str:
+def _flags(row: dict[str, Any]) -> str:
     from osmia.abi.map_types import FLAGS
 
-    names = [name.lower() for name, value, _ in FLAGS if flags & value]
-    rest = flags & ~sum(value for _, value, _ in FLAGS)
-    return ",".join(names + [f"{rest:#x}"] * bool(rest)) or "-"
+    names = [name.lower() for name, value, _ in FLAGS if row["flags"] & value]
+    rest = row["flags"] & ~sum(value for _, value, _ in FLAGS)
+    return ",".join(names + [f"{rest:#x}"] * bool(rest) + ["frozen"] * row["frozen"]) or "-"
+
+
+def _size(count: int) -> str:
+    """A number of bytes in short form."""
+    if not count:
+        return "-"
+    number = float(count)
+    for unit in ("", "K", "M"):
+        if number < 1024:
+            return f"{number:.0f}{unit}" if number >= 10 or not unit else f"{number:.1f}{unit}"
+        number /= 1024
+    return f"{number:.1f}G"
 
 
 def _seconds(text: str) -> float:
