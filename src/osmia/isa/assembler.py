@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _LABEL = re.compile(r"[ \t]*([A-Za-z_.$][\w.$]*)[ \t]*:", re.ASCII)
-_RAW = re.compile(r"[ \t]*\.raw\b([^#;]*)", re.ASCII)
+_RAW = re.compile(r"[ \t]*\.raw\b[ \t]*([^#;]*)", re.ASCII)
 _REGISTER = re.compile(r"[rw][0-9]+|pc", re.ASCII)
 _MAX_ERRORS = 20
 
