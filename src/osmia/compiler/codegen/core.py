@@ -2,8 +2,8 @@
 
 LLVM's pass keeps its access globals in a table that outlives a module, keyed by type name and access path, so a second
 module with the same access would use a freed global. Every compilation therefore gives its kernel types a flavour (the
-``___00000001`` after a name, which libbpf and the kernel ignore), and :func:`clean` takes it out of the finished object,
-so that equal modules give equal objects.
+``___00000001`` after a name, which libbpf and the kernel ignore), and :meth:`KernelTypes.clean` takes it out of the
+finished object, so that equal modules give equal objects.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import itertools
 from osmia.compiler.codegen.debug import Metadata, c_name
 from osmia.compiler.ir import KArray, KType, Ptr
 from osmia.diagnostics import CompileError
-from osmia.object.layout import Bool, Enum, Int, Layout
+from osmia.object.layout import Array, Bool, Enum, Int, Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from osmia.diagnostics import Span
 
 StepType = Layout | KType | KArray | Ptr
@@ -127,6 +125,8 @@ class KernelTypes:
             return "i32" if type_.kind == "enum" else f"%core.{self.composite(type_).index}"
         if isinstance(type_, (Int, Bool, Enum)):
             return f"i{type_.size * 8}"
+        if isinstance(type_, Array):
+            return f"[{type_.count} x {self.llvm(type_.element)}]"
         return f"[{type_.size} x i8]"
 
     def size(self, type_: StepType) -> int:
@@ -182,7 +182,7 @@ class KernelTypes:
         self.metadata.fill(
             inner,
             f"distinct !DICompositeType(tag: DW_TAG_enumeration_type, {named}"
-            f"baseType: {self.metadata.layout(Int(32))}, size: 32, elements: {self.metadata.tuple(rows)})",
+            f"baseType: {self.metadata.layout(Int(32))}, size: 32, elements: {self.metadata.listed(rows)})",
         )
         if anonymous:
             self.metadata.fill(
@@ -194,8 +194,3 @@ class KernelTypes:
         if not self.used:
             return blob
         return blob.replace(f"{self.flavour}\0".encode(), bytes(len(self.flavour) + 1))
-
-
-def path_types(base: KType, steps: Sequence[tuple[str | int, StepType]]) -> list[StepType]:
-    """The type that each step starts from."""
-    return [base, *(type_ for _, type_ in steps[:-1])]

@@ -72,7 +72,7 @@ class Metadata:
         """Gives a reserved node its text."""
         self.lines[int(node[1:])] = text
 
-    def tuple(self, nodes: list[str]) -> str:
+    def listed(self, nodes: list[str]) -> str:
         """A list of nodes."""
         return self.add(f"!{{{', '.join(nodes)}}}")
 
@@ -90,7 +90,9 @@ class Metadata:
 
             lines = source_lines(name) if name else None
             source = f', source: "{escape(chr(10).join(lines) + chr(10))}"' if lines else ""
-            node = self._files[name] = self.add(f'!DIFile(filename: "{escape(name or "<none>")}", directory: ""{source})')
+            node = self._files[name] = self.add(
+                f'!DIFile(filename: "{escape(name or "<none>")}", directory: ""{source})'
+            )
         return node
 
     def location(self, span: Span, scope: str, scope_file: str) -> str:
@@ -113,7 +115,7 @@ class Metadata:
     def array(self, element: str, count: int, element_size: int) -> str:
         """An array type; a count of 0 is a flexible array."""
         subrange = self.add(f"!DISubrange(count: {count if count else -1})")
-        elements = self.tuple([subrange])
+        elements = self.listed([subrange])
         return self.add(
             f"!DICompositeType(tag: DW_TAG_array_type, baseType: {element}, size: {count * element_size * 8}, "
             f"elements: {elements})"
@@ -144,7 +146,7 @@ class Metadata:
         self.fill(
             node,
             f"distinct !DICompositeType(tag: DW_TAG_{kind}_type, {named}size: {size * 8}, "
-            f"elements: {self.tuple(rows)})",
+            f"elements: {self.listed(rows)})",
         )
 
     def layout(self, layout: Layout) -> str:
@@ -194,7 +196,7 @@ class Metadata:
         self.fill(
             node,
             f"distinct !DICompositeType(tag: DW_TAG_structure_type, {named}size: {layout.size * 8}, "
-            f"elements: {self.tuple(rows)})",
+            f"elements: {self.listed(rows)})",
         )
         return node
 
@@ -211,7 +213,7 @@ class Metadata:
         named = f'name: "{c_name(name)}", ' if name else ""
         return self.add(
             f"!DICompositeType(tag: DW_TAG_enumeration_type, {named}baseType: {self.layout(base)}, "
-            f"size: {base.bits}, elements: {self.tuple(rows)})"
+            f"size: {base.bits}, elements: {self.listed(rows)})"
         )
 
     def value(self, type_: ValueType | Layout | KType | KArray | None) -> str:
@@ -240,7 +242,7 @@ class Metadata:
             else:
                 tag = "union" if type_.kind == "union" else "structure"
                 node = self.add(
-                    f'!DICompositeType(tag: DW_TAG_{tag}_type, name: "{name}", size: 0, elements: {self.tuple([])})'
+                    f'!DICompositeType(tag: DW_TAG_{tag}_type, name: "{name}", size: 0, elements: {self.listed([])})'
                 )
             self._types["opaque", type_] = node
         return node

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from osmia.compiler.codegen.address import Address
-from osmia.compiler.codegen.lower import lowering
+from osmia.compiler.codegen.lower import LOWER
 from osmia.compiler.codegen.lower.control import returns
 from osmia.compiler.codegen.lower.memory import scalar_type, zero
 from osmia.compiler.ir import Ptr, Space, Value
 from osmia.compiler.ir.flow import Flow, memory_locals, zeroing
 from osmia.compiler.ir.ops import OPS
-from osmia.diagnostics import CompileError
 from osmia.object.layout import Array, Bool, Bytes, Char, Enum, Int, Layout, Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from osmia.compiler.codegen.module import ModuleLowering
     from osmia.compiler.codegen.target import Target
     from osmia.compiler.ir import Function, Op, ValueType
@@ -27,8 +24,6 @@ PURE_HELPERS = frozenset(
     }
 )  # fmt: skip
 """Helpers without arguments, or with the context alone, that answer the same all through one run of a program."""
-
-_LOWER: dict[str, Callable[[FunctionLowering, Op], None]] = {}
 
 
 class LocalPlace:
@@ -165,7 +160,7 @@ class FunctionLowering:
 
     def hide(self, operand: str, type_: str) -> str:
         """A copy that LLVM knows nothing of; no instruction comes of it."""
-        if type_ == "i64" or type_ == "ptr":
+        if type_ in {"i64", "ptr"}:
             return self.assign(f'call {type_} asm sideeffect "", "=r,0"({type_} {operand})')
         if type_ == "i32":
             return self.assign(f'call i32 asm sideeffect "", "=w,0"(i32 {operand})')
@@ -351,10 +346,7 @@ class FunctionLowering:
         return [definition, *self.lines, "}"]
 
     def _lower_op(self, op: Op) -> None:
-        lower = _LOWER.get(op.name)
-        if lower is None:
-            lower = _LOWER[op.name] = lowering(OPS[op.name].lower)
-        lower(self, op)
+        LOWER[OPS[op.name].lower](self, op)
 
     def _make_locals(self, flow: Flow) -> None:
         in_memory = memory_locals(self.function)
@@ -382,8 +374,3 @@ class FunctionLowering:
                 pointer = Value(f"zero {name}", Ptr(Space.STACK, type_))
                 self.define_address(pointer, Address(place.name, 0, place.align))
                 zero(self, pointer, type_.size)
-
-
-def refuse(code: str, message: str, op: Op, hint: str | None = None) -> CompileError:
-    """An error at an operation."""
-    return CompileError(code, message, span=op.span, hint=hint)

@@ -1,6 +1,6 @@
 """LLVM through llvmlite's library: text in, object bytes out.
 
-The library is called directly: importing ``llvmlite.binding`` costs several times as much as loading the library itself.
+The library is called directly: importing ``llvmlite.binding`` costs several times as much as loading the library.
 Only the few functions used here are declared; they are the same in the llvmlite releases listed in ``KNOWN``.
 """
 
@@ -32,7 +32,7 @@ OPTIONS = (
     b"-disable-loop-idiom-all",
 )
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "GetVersionInfo": (ctypes.c_uint, ()),
     "InitializeAllTargetInfos": (None, ()),
     "InitializeAllTargets": (None, ()),
@@ -124,10 +124,8 @@ class Llvm:
         """The target machine of a profile."""
         found = self._machines.get(target.cpu)
         if found is None:
-            found = self._machines[target.cpu] = self.call(
-                "CreateTargetMachine", self._target, b"bpfel", target.cpu.encode(), b"", 2, b"default", b"default", 0, 0,
-                b"",
-            )  # fmt: skip
+            arguments = (b"bpfel", target.cpu.encode(), b"", 2, b"default", b"default", 0, 0, b"")
+            found = self._machines[target.cpu] = self.call("CreateTargetMachine", self._target, *arguments)
         return found
 
     def compile(self, text: str, target: Target, keep_text: bool = False) -> tuple[bytes, str]:

@@ -78,7 +78,7 @@ class MapWriter:
                 rows.append((name, node, index * 64, 64))
             target = metadata.struct("", len(rows) * 8, rows)
         elif spec.kind == "prog_array" and any(isinstance(value, str) for _, value in spec.contents):
-            signature = metadata.add(f"!DISubroutineType(types: {metadata.tuple(['null'])})")
+            signature = metadata.add(f"!DISubroutineType(types: {metadata.listed(['null'])})")
             target = signature
         else:
             return []

@@ -22,7 +22,8 @@ _HEADER = """target datalayout = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
 target triple = "bpfel"
 """
 _ATTRIBUTES = (
-    'nounwind null_pointer_is_valid "no-builtins" "no-jump-tables"="true" "frame-pointer"="all" "no-trapping-math"="true"'
+    'nounwind null_pointer_is_valid "no-builtins" "no-jump-tables"="true" "frame-pointer"="all" '
+    '"no-trapping-math"="true"'
 )
 
 
@@ -63,9 +64,9 @@ class ModuleLowering:
         types = self.kernel_types.finish()
         self.metadata.fill(
             self._unit,
-            f"distinct !DICompileUnit(language: DW_LANG_C99, file: {self._file}, producer: \"osmia\", "
+            f'distinct !DICompileUnit(language: DW_LANG_C99, file: {self._file}, producer: "osmia", '
             "isOptimized: true, runtimeVersion: 0, emissionKind: DebugDirectivesOnly, "
-            f"globals: {self.metadata.tuple(self._debug_globals)})",
+            f"globals: {self.metadata.listed(self._debug_globals)})",
         )
         flags = self.metadata.add('!{i32 2, !"Debug Info Version", i32 3}')
         lines = [_HEADER, *types, *maps, *data, *self._constants_text()]
@@ -74,8 +75,7 @@ class ModuleLowering:
         if self._used:
             entries = ", ".join(f"ptr {name}" for name in self._used)
             lines.append(
-                f"@llvm.compiler.used = appending global [{len(self._used)} x ptr] [{entries}], "
-                'section "llvm.metadata"'
+                f'@llvm.compiler.used = appending global [{len(self._used)} x ptr] [{entries}], section "llvm.metadata"'
             )
         lines += self._externals.values()
         lines += bodies
@@ -98,9 +98,9 @@ class ModuleLowering:
         """The number of a helper."""
         number = self._helper_numbers.get(name)
         if number is None:
-            from osmia.abi.helpers import TABLE
+            from osmia.abi.helpers import number as number_of
 
-            number = self._helper_numbers[name] = TABLE.number(name)
+            number = self._helper_numbers[name] = number_of(name)
         return number
 
     def sequence(self) -> int:
@@ -193,9 +193,9 @@ class ModuleLowering:
         declared = self._externals.get(symbol)
         if declared is None or (op.name == "kfunc" and declared.startswith("; exists")):
             weak = bool(op.attrs.get("weak")) or op.name == "kfunc.exists" or declared is not None
-            parameters = self.metadata.tuple([self.metadata.value(result), *(self.metadata.value(t) for t in types)])
+            parameters = self.metadata.listed([self.metadata.value(result), *(self.metadata.value(t) for t in types)])
             type_ = self.metadata.add(f"!DISubroutineType(types: {parameters})")
-            nodes = self.metadata.tuple([])
+            nodes = self.metadata.listed([])
             subprogram = self.metadata.add(
                 f'!DISubprogram(name: "{escape(op.attrs["name"])}", scope: {self._file}, file: {self._file}, line: 0, '
                 f"type: {type_}, flags: DIFlagPrototyped, spFlags: DISPFlagOptimized, retainedNodes: {nodes})"
@@ -262,7 +262,7 @@ class ModuleLowering:
             metadata = self.metadata
             file = metadata.file(function.span.file) if function.span.file else self._file
             result = metadata.value(self._returned(function))
-            types = metadata.tuple([result, *(metadata.value(p.type) for p in function.params)])
+            types = metadata.listed([result, *(metadata.value(p.type) for p in function.params)])
             type_ = metadata.add(f"!DISubroutineType(types: {types})")
             node = metadata.reserve()
             arguments = [
@@ -278,14 +278,14 @@ class ModuleLowering:
                 f'distinct !DISubprogram(name: "{escape(function.name)}", scope: {file}, file: {file}, '
                 f"line: {function.span.line}, type: {type_}, scopeLine: {function.span.line}, flags: DIFlagPrototyped, "
                 f"spFlags: {kind}DISPFlagDefinition | DISPFlagOptimized, unit: {self._unit}, "
-                f"retainedNodes: {metadata.tuple(arguments)})",
+                f"retainedNodes: {metadata.listed(arguments)})",
             )
             place = metadata.location(function.span, node, function.span.file)
             found = self._subprograms[function.name] = (node, f", !dbg {place}")
         return found
 
     def _returned(self, function: Function) -> ValueType:
-        if function.kind == "inline" or function.kind == "static":
+        if function.kind in {"inline", "static"}:
             return function.result
         signed = isinstance(function.result, Int) and function.result.signed
         llvm = returns(function.kind, function.result)

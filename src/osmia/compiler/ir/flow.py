@@ -208,8 +208,8 @@ def fills(op: Op, pointers: dict[str, tuple[str, int | None]], function: Functio
 def zeroing(function: Function, flow: Flow) -> dict[str, list[str]]:
     """Where locals in memory get their first zeros: labels (``""``: before the entry) to names.
 
-    A local starts as zeros. It needs no store where the operation that overwrites it as a whole comes before every other
-    use; otherwise the zeros go to the nearest block that dominates all uses and is in no loop.
+    A local starts as zeros. It needs no store where the operation that overwrites it as a whole comes before every
+    other use; otherwise the zeros go to the nearest block that dominates all uses and is in no loop.
     """
     wanted = memory_locals(function)
     if not wanted:

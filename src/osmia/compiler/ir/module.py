@@ -116,7 +116,7 @@ class Function:
 
 
 class Global:
-    """A global variable. ``section`` is ``.rodata``, ``.data`` or ``.bss`` (zero); ``init`` has ``layout.size`` bytes."""
+    """A global variable in ``.rodata``, ``.data`` or ``.bss`` (all zero); ``init`` has ``layout.size`` bytes."""
 
     __slots__ = ("init", "layout", "name", "section", "span")
 

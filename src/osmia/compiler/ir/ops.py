@@ -29,9 +29,9 @@ Attribute kinds: ``int``, ``size`` (an int from 1), ``offset`` (an int from 0), 
 ``map``, ``global``, ``function``, ``label``, ``cases`` (pairs of int and label), ``ktype``, ``steps``; a trailing ``?``
 makes one optional.
 
-Result rules: ``void``; ``bool``, ``u64``, ``s64``; ``first`` and ``second`` (that operand's type); ``int``, ``value`` (scalar
-or pointer), ``ptr``, ``any`` (void too): as declared; ``map``, ``func``; ``pointee`` (what the pointer's type says);
-``local`` (the local's type).
+Result rules: ``void``; ``bool``, ``u64``, ``s64``; ``first`` and ``second`` (that operand's type); ``int``, ``value``
+(scalar or pointer), ``ptr``, ``any`` (void too): as declared; ``map``, ``func``; ``pointee`` (what the pointer's type
+says); ``local`` (the local's type).
 """
 
 from __future__ import annotations
@@ -121,6 +121,10 @@ def _rows() -> tuple[OpRow, ...]:
         row("memeq", "read read", "size:size", "bool", "reads"),
         row("streq", "read read", "size:size", "bool", "reads"),
         row("global.addr", "", "name:global", "ptr"),
+        # Scratch memory: made by the scratch pass, not by front ends
+        row("scratch.claim", "write", "", "bool", "reads writes keeps"),
+        row("scratch.release", "write", "shared:bool?", "void", "writes keeps"),
+        row("scratch.addr", "ptr", "offset:offset", "ptr"),
         # Probe reads
         row("read.kernel", "write kernel index?", "size:size", "s64", "reads writes calls keeps", function="read_mem"),
         row("read.user", "write user index?", "size:size", "s64", "reads writes calls keeps", function="read_mem"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from osmia.compiler.codegen.lower.control import returns
+from osmia.compiler.codegen.lower.registry import lowers
 from osmia.compiler.ir import VOID, Ptr
 from osmia.object.layout import Bool, Int, Layout
 
@@ -14,17 +15,20 @@ if TYPE_CHECKING:
 _KEY = "ptr nocapture readonly"
 
 
-def lower_map_ref(f: FunctionLowering, op: Op) -> None:
+@lowers("map_ref")
+def _lower_map_ref(f: FunctionLowering, op: Op) -> None:
     f.define(f.result(op), f.module.map_symbol(op.attrs["map"]))
 
 
-def lower_map_lookup(f: FunctionLowering, op: Op) -> None:
+@lowers("map_lookup")
+def _lower_map_lookup(f: FunctionLowering, op: Op) -> None:
     table, key = f.module.map_symbol(op.attrs["map"]), f.operand(op.args[0])
     found = f.call_helper("map_lookup_elem", "ptr", [f"ptr {table}", f"{_KEY} {key}"])
     f.define_pointer(f.result(op), found)
 
 
-def lower_map_update(f: FunctionLowering, op: Op) -> None:
+@lowers("map_update")
+def _lower_map_update(f: FunctionLowering, op: Op) -> None:
     table = f.module.map_symbol(op.attrs["map"])
     key, value = f.operand(op.args[0]), f.operand(op.args[1])
     flags = op.attrs.get("flags") or 0
@@ -32,12 +36,14 @@ def lower_map_update(f: FunctionLowering, op: Op) -> None:
     f.define(f.result(op), f.call_helper("map_update_elem", "i64", arguments))
 
 
-def lower_map_delete(f: FunctionLowering, op: Op) -> None:
+@lowers("map_delete")
+def _lower_map_delete(f: FunctionLowering, op: Op) -> None:
     table, key = f.module.map_symbol(op.attrs["map"]), f.operand(op.args[0])
     f.define(f.result(op), f.call_helper("map_delete_elem", "i64", [f"ptr {table}", f"{_KEY} {key}"]))
 
 
-def lower_ring_reserve(f: FunctionLowering, op: Op) -> None:
+@lowers("ring_reserve")
+def _lower_ring_reserve(f: FunctionLowering, op: Op) -> None:
     result = f.result(op)
     assert isinstance(result.type, Ptr)
     to = result.type.to
@@ -46,7 +52,8 @@ def lower_ring_reserve(f: FunctionLowering, op: Op) -> None:
     f.define_pointer(result, f.call_helper("ringbuf_reserve", "ptr", [f"ptr {table}", f"i64 {size}", "i64 0"]))
 
 
-def lower_ring_end(f: FunctionLowering, op: Op) -> None:
+@lowers("ring_end")
+def _lower_ring_end(f: FunctionLowering, op: Op) -> None:
     name = "ringbuf_submit" if op.name == "ring.submit" else "ringbuf_discard"
     f.call_helper(name, "void", [f"ptr {f.operand(op.args[0])}", f"i64 {op.attrs.get('flags') or 0}"])
 
@@ -58,7 +65,8 @@ def _word(f: FunctionLowering, value: Value) -> str:
     return f"ptr {f.operand(value)}"
 
 
-def lower_helper(f: FunctionLowering, op: Op) -> None:
+@lowers("helper")
+def _lower_helper(f: FunctionLowering, op: Op) -> None:
     arguments = [_word(f, value) for value in op.args]
     result = op.result
     if result is None:
@@ -70,7 +78,8 @@ def lower_helper(f: FunctionLowering, op: Op) -> None:
         f.define_pointer(result, f.call_helper(op.attrs["name"], "ptr", arguments))
 
 
-def lower_call(f: FunctionLowering, op: Op) -> None:
+@lowers("call")
+def _lower_call(f: FunctionLowering, op: Op) -> None:
     callee = f.module.functions[op.attrs["function"]]
     arguments = []
     for value, (type_, note, parameter) in zip(op.args, f.module.parameters(callee), strict=True):
@@ -89,11 +98,13 @@ def lower_call(f: FunctionLowering, op: Op) -> None:
     f.define_pointer(op.result, got)
 
 
-def lower_func_addr(f: FunctionLowering, op: Op) -> None:
+@lowers("func_addr")
+def _lower_func_addr(f: FunctionLowering, op: Op) -> None:
     f.define(f.result(op), f.module.function_symbol(op.attrs["function"]))
 
 
-def lower_kfunc(f: FunctionLowering, op: Op) -> None:
+@lowers("kfunc")
+def _lower_kfunc(f: FunctionLowering, op: Op) -> None:
     name = f.module.kernel_function(op)
     arguments = ", ".join(f"{f.type_of(value)}{f.sign_note(value.type)} {f.operand(value)}" for value in op.args)
     if op.result is None:
@@ -102,12 +113,14 @@ def lower_kfunc(f: FunctionLowering, op: Op) -> None:
         f.define_pointer(op.result, f.assign(f"call {f.type_of(op.result)} {name}({arguments})"))
 
 
-def lower_kfunc_exists(f: FunctionLowering, op: Op) -> None:
+@lowers("kfunc_exists")
+def _lower_kfunc_exists(f: FunctionLowering, op: Op) -> None:
     name = f.module.kernel_function(op)
     f.define(f.result(op), f.assign(f"icmp ne ptr {name}, null"))
 
 
-def lower_tail_call(f: FunctionLowering, op: Op) -> None:
+@lowers("tail_call")
+def _lower_tail_call(f: FunctionLowering, op: Op) -> None:
     index = op.args[0]
     assert isinstance(index.type, Int)
     number = f.extend(f.operand(index), index.type, "i64")
@@ -116,7 +129,8 @@ def lower_tail_call(f: FunctionLowering, op: Op) -> None:
     f.call_helper("tail_call", "i64", [f"ptr {context}", f"ptr {table}", f"i64 {number}"])
 
 
-def lower_printk(f: FunctionLowering, op: Op) -> None:
+@lowers("printk")
+def _lower_printk(f: FunctionLowering, op: Op) -> None:
     text: str = op.attrs["format"]
     size = len(text.encode("utf-8", "surrogateescape")) + 1
     format_ = f.module.constant(text)
@@ -128,6 +142,4 @@ def lower_printk(f: FunctionLowering, op: Op) -> None:
     for index, value in enumerate(op.args):
         place = f.assign(f"getelementptr i8, ptr {array}, i64 {8 * index}")
         f.emit(f"store {_word(f, value)}, ptr {place}, align 8")
-    f.call_helper(
-        "trace_vprintk", "i64", [f"ptr {format_}", f"i64 {size}", f"ptr {array}", f"i64 {8 * len(op.args)}"]
-    )
+    f.call_helper("trace_vprintk", "i64", [f"ptr {format_}", f"i64 {size}", f"ptr {array}", f"i64 {8 * len(op.args)}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from osmia.compiler.codegen.lower.registry import lowers
 from osmia.compiler.ir import VOID
 from osmia.object.layout import Bool, Int
 
@@ -13,16 +14,19 @@ if TYPE_CHECKING:
 MAX_PACKET_OFFSET = 0xFFFF
 
 
-def lower_br(f: FunctionLowering, op: Op) -> None:
+@lowers("br")
+def _lower_br(f: FunctionLowering, op: Op) -> None:
     f.emit(f"br label %{f.label(op.attrs['to'])}")
 
 
-def lower_condbr(f: FunctionLowering, op: Op) -> None:
+@lowers("condbr")
+def _lower_condbr(f: FunctionLowering, op: Op) -> None:
     then, other = f.label(op.attrs["then"]), f.label(op.attrs["other"])
     f.emit(f"br i1 {f.operand(op.args[0])}, label %{then}, label %{other}")
 
 
-def lower_switch(f: FunctionLowering, op: Op) -> None:
+@lowers("switch")
+def _lower_switch(f: FunctionLowering, op: Op) -> None:
     value = op.args[0]
     type_ = f.type_of(value)
     mask = (1 << int(type_[1:])) - 1
@@ -30,7 +34,8 @@ def lower_switch(f: FunctionLowering, op: Op) -> None:
     f.emit(f"switch {type_} {f.operand(value)}, label %{f.label(op.attrs['default'])} [ {cases} ]")
 
 
-def lower_ret(f: FunctionLowering, op: Op) -> None:
+@lowers("ret")
+def _lower_ret(f: FunctionLowering, op: Op) -> None:
     returns = f.return_type
     if returns == "void":
         f.emit("ret void")
@@ -41,14 +46,16 @@ def lower_ret(f: FunctionLowering, op: Op) -> None:
         f.emit(f"ret {returns} {f.extend(f.operand(value), value.type, returns)}")
 
 
-def lower_unreachable(f: FunctionLowering, op: Op) -> None:
+@lowers("unreachable")
+def _lower_unreachable(f: FunctionLowering, op: Op) -> None:
     # LLVM's own unreachable lets execution run into whatever follows, or calls a trap that older kernels do not have.
     returns = f.return_type
     f.emit("ret void" if returns == "void" else f"ret {returns} {'null' if returns == 'ptr' else 0}")
 
 
-def lower_br_nonnull(f: FunctionLowering, op: Op) -> None:
-    """The pointer used afterwards is a copy that LLVM knows nothing of, so nothing of its use moves before the check."""
+@lowers("br_nonnull")
+def _lower_br_nonnull(f: FunctionLowering, op: Op) -> None:
+    """The pointer used afterwards is a copy that LLVM knows nothing of: no use of it moves before the check."""
     pointer = f.operand(op.args[0])
     present = f.assign(f"icmp ne ptr {pointer}, null")
     checked = f.new_label()
@@ -58,7 +65,8 @@ def lower_br_nonnull(f: FunctionLowering, op: Op) -> None:
     f.leave(op.attrs["then"])
 
 
-def lower_br_inrange(f: FunctionLowering, op: Op) -> None:
+@lowers("br_inrange")
+def _lower_br_inrange(f: FunctionLowering, op: Op) -> None:
     """Compares a copy of the index, and bounds the copy that is used once more where it is used.
 
     The second bound (a mask, or a minimum) never changes the value. It is there because LLVM may keep the index on the
@@ -81,7 +89,8 @@ def lower_br_inrange(f: FunctionLowering, op: Op) -> None:
     f.leave(op.attrs["then"])
 
 
-def lower_br_packet(f: FunctionLowering, op: Op) -> None:
+@lowers("br_packet")
+def _lower_br_packet(f: FunctionLowering, op: Op) -> None:
     """``data + offset + size <= end``, on the register that is used afterwards."""
     data, offset, end = op.args
     size = op.attrs["size"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from osmia.compiler.codegen import core
 from osmia.compiler.codegen.address import Address
 from osmia.compiler.codegen.debug import escape
-from osmia.compiler.ir import KArray, KType, Ptr, Space
-from osmia.object.layout import Array, Bool, Int, Layout
+from osmia.compiler.codegen.lower.registry import lowers
+from osmia.compiler.ir import KType, Ptr, Space
+from osmia.object.layout import Bool, Int
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def _path(
     return pointer
 
 
-def lower_core_field(f: FunctionLowering, op: Op) -> None:
+@lowers("core_field")
+def _lower_core_field(f: FunctionLowering, op: Op) -> None:
     pointer = _path(f, f.operand(op.args[0]), op.attrs["base"], tuple(op.attrs["steps"]), op.span)
     f.define_address(f.result(op), Address(pointer, 0, 8))
 
@@ -60,7 +62,8 @@ def _info(f: FunctionLowering, place: str, kind: int) -> str:
     return f.assign(f"call i32 @llvm.bpf.preserve.field.info.p0(ptr {place}, i64 {kind})")
 
 
-def lower_core_bitfield(f: FunctionLowering, op: Op) -> None:
+@lowers("core_bitfield")
+def _lower_core_bitfield(f: FunctionLowering, op: Op) -> None:
     """Reads the unit that holds the field, as many bytes as this kernel says, and shifts the field out of it."""
     source, result = op.args[0], f.result(op)
     assert isinstance(source.type, Ptr) and isinstance(result.type, Int)
@@ -111,7 +114,8 @@ def _load_unit(f: FunctionLowering, unit: str, size: str) -> str:
     return f.assign(f"phi i64 {', '.join(arms)}, [ 0, %{none} ]")
 
 
-def lower_core_info(f: FunctionLowering, op: Op) -> None:
+@lowers("core_info")
+def _lower_core_info(f: FunctionLowering, op: Op) -> None:
     result = f.result(op)
     base: KType = op.attrs["base"]
     kernel = f.module.kernel_types
@@ -147,7 +151,8 @@ def lower_core_info(f: FunctionLowering, op: Op) -> None:
     f.define(result, f.resize(value, type_, f"i{result.type.bits}", False))  # type: ignore[union-attr]
 
 
-def lower_ksym_addr(f: FunctionLowering, op: Op) -> None:
+@lowers("ksym_addr")
+def _lower_ksym_addr(f: FunctionLowering, op: Op) -> None:
     result = f.result(op)
     assert isinstance(result.type, Ptr)
     typed = result.type.space is Space.BTF and result.type.to is not None
@@ -155,7 +160,8 @@ def lower_ksym_addr(f: FunctionLowering, op: Op) -> None:
     f.define_pointer(result, name)
 
 
-def lower_kconfig(f: FunctionLowering, op: Op) -> None:
+@lowers("kconfig")
+def _lower_kconfig(f: FunctionLowering, op: Op) -> None:
     result = f.result(op)
     type_ = "i8" if isinstance(result.type, Bool) else f.type_of(result)
     name = f.module.kconfig_symbol(op.attrs["name"], result.type, op.span)
@@ -165,23 +171,14 @@ def lower_kconfig(f: FunctionLowering, op: Op) -> None:
     f.define(result, value)
 
 
-def lower_ctx_packet(f: FunctionLowering, op: Op) -> None:
+@lowers("ctx_packet")
+def _lower_ctx_packet(f: FunctionLowering, op: Op) -> None:
     """Contexts show packet pointers as 32-bit fields; the verifier makes a pointer of exactly that load."""
     pointer = f.context(op)
     value = f.assign(f.context_load(pointer, op.attrs["offset"], "i32", 4))
     f.define_pointer(f.result(op), f.assign(f"inttoptr i64 {f.assign(f'zext i32 {value} to i64')} to ptr"))
 
 
-def steps_end(base: KType, steps: tuple[tuple[str | int, StepType], ...]) -> StepType:
-    """The type that a path ends with."""
-    return steps[-1][1] if steps else base
-
-
 def text_constant(text: str) -> str:
     """An LLVM string constant with its NUL."""
     return f'c"{escape(text)}\\00"'
-
-
-def indexable(type_: object) -> bool:
-    """Whether a path may go on with an index."""
-    return isinstance(type_, (KArray, Array)) or (isinstance(type_, Layout) and type_.align == 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from osmia.compiler.codegen.address import Address
+from osmia.compiler.codegen.lower.registry import lowers
 from osmia.compiler.ir import KArray, Ptr, Space
-from osmia.object.layout import Array, Bool, Bytes, Char, Enum, Int, Layout
+from osmia.object.layout import Array, Bool, Enum, Int, Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def scalar_type(layout: object) -> str:
     return "ptr"
 
 
-def lower_local_get(f: FunctionLowering, op: Op) -> None:
+@lowers("local_get")
+def _lower_local_get(f: FunctionLowering, op: Op) -> None:
     local = f.locals[op.attrs["local"]]
     value = f.assign(f"load {local.llvm}, ptr {local.name}, align {local.align}")
     if local.byte_bool:
@@ -36,7 +38,8 @@ def lower_local_get(f: FunctionLowering, op: Op) -> None:
     f.define(f.result(op), value)
 
 
-def lower_local_set(f: FunctionLowering, op: Op) -> None:
+@lowers("local_set")
+def _lower_local_set(f: FunctionLowering, op: Op) -> None:
     local = f.locals[op.attrs["local"]]
     value = f.operand(op.args[0])
     if local.byte_bool:
@@ -44,17 +47,20 @@ def lower_local_set(f: FunctionLowering, op: Op) -> None:
     f.emit(f"store {local.llvm} {value}, ptr {local.name}, align {local.align}")
 
 
-def lower_local_addr(f: FunctionLowering, op: Op) -> None:
+@lowers("local_addr")
+def _lower_local_addr(f: FunctionLowering, op: Op) -> None:
     local = f.locals[op.attrs["local"]]
     f.define_address(f.result(op), Address(local.name, 0, local.align))
 
 
-def lower_scratch_addr(f: FunctionLowering, op: Op) -> None:
+@lowers("scratch_addr")
+def _lower_scratch_addr(f: FunctionLowering, op: Op) -> None:
     source = f.address(op.args[0])
     f.define_address(f.result(op), source.moved(op.attrs["offset"]))
 
 
-def lower_load(f: FunctionLowering, op: Op) -> None:
+@lowers("load")
+def _lower_load(f: FunctionLowering, op: Op) -> None:
     pointer, result = op.args[0], f.result(op)
     assert isinstance(pointer.type, Ptr)
     to = pointer.type.to
@@ -65,7 +71,8 @@ def lower_load(f: FunctionLowering, op: Op) -> None:
     f.define(result, value)
 
 
-def lower_store(f: FunctionLowering, op: Op) -> None:
+@lowers("store")
+def _lower_store(f: FunctionLowering, op: Op) -> None:
     pointer, source = op.args
     assert isinstance(pointer.type, Ptr)
     value = f.operand(source)
@@ -79,7 +86,8 @@ def width(to: object) -> int:
     return to.size if isinstance(to, Layout) else 8
 
 
-def lower_field(f: FunctionLowering, op: Op) -> None:
+@lowers("field")
+def _lower_field(f: FunctionLowering, op: Op) -> None:
     f.define_address(f.result(op), f.address(op.args[0]).moved(op.attrs["offset"]))
 
 
@@ -91,7 +99,8 @@ def element_size(to: object) -> int:
     return 1
 
 
-def lower_element(f: FunctionLowering, op: Op) -> None:
+@lowers("element")
+def _lower_element(f: FunctionLowering, op: Op) -> None:
     pointer, index = op.args
     assert isinstance(pointer.type, Ptr)
     size = element_size(pointer.type.to)
@@ -109,28 +118,34 @@ def lower_element(f: FunctionLowering, op: Op) -> None:
     f.define_address(f.result(op), Address(base, address.offset, min(address.align, size & -size)))
 
 
-def lower_cast_ptr(f: FunctionLowering, op: Op) -> None:
+@lowers("cast_ptr")
+def _lower_cast_ptr(f: FunctionLowering, op: Op) -> None:
     f.define_address(f.result(op), f.address(op.args[0]))
 
 
-def lower_ptr_add(f: FunctionLowering, op: Op) -> None:
+@lowers("ptr_add")
+def _lower_ptr_add(f: FunctionLowering, op: Op) -> None:
     base, amount = f.operand(op.args[0]), f.operand(op.args[1])
     f.define_pointer(f.result(op), f.assign(f"getelementptr i8, ptr {base}, i64 {amount}"))
 
 
-def lower_int_to_ptr(f: FunctionLowering, op: Op) -> None:
+@lowers("int_to_ptr")
+def _lower_int_to_ptr(f: FunctionLowering, op: Op) -> None:
     f.define_pointer(f.result(op), f.assign(f"inttoptr i64 {f.operand(op.args[0])} to ptr"))
 
 
-def lower_ptr_to_int(f: FunctionLowering, op: Op) -> None:
+@lowers("ptr_to_int")
+def _lower_ptr_to_int(f: FunctionLowering, op: Op) -> None:
     f.define(f.result(op), f.assign(f"ptrtoint ptr {f.operand(op.args[0])} to i64"))
 
 
-def lower_null(f: FunctionLowering, op: Op) -> None:
+@lowers("null")
+def _lower_null(f: FunctionLowering, op: Op) -> None:
     f.define_pointer(f.result(op), "null")
 
 
-def lower_global_addr(f: FunctionLowering, op: Op) -> None:
+@lowers("global_addr")
+def _lower_global_addr(f: FunctionLowering, op: Op) -> None:
     variable = f.module.globals[op.attrs["name"]]
     f.define_address(f.result(op), Address(f'@"{variable.name}"', 0, 8))
 
@@ -198,7 +213,8 @@ def _close(f: FunctionLowering, offset: str, following: str, head: str, done: st
     f.place(done)
 
 
-def lower_copy(f: FunctionLowering, op: Op) -> None:
+@lowers("copy")
+def _lower_copy(f: FunctionLowering, op: Op) -> None:
     target, source = op.args
     size: int = op.attrs["size"]
     align = min(_align_of(f, target), _align_of(f, source))
@@ -219,7 +235,8 @@ def lower_copy(f: FunctionLowering, op: Op) -> None:
             f.store(target, at, f"i{step * 8}", step, value)
 
 
-def lower_zero(f: FunctionLowering, op: Op) -> None:
+@lowers("zero")
+def _lower_zero(f: FunctionLowering, op: Op) -> None:
     zero(f, op.args[0], op.attrs["size"])
 
 
@@ -253,7 +270,8 @@ def _difference(f: FunctionLowering, a: Value, b: Value, at: int, count: int, al
     return total
 
 
-def lower_memeq(f: FunctionLowering, op: Op) -> None:
+@lowers("memeq")
+def _lower_memeq(f: FunctionLowering, op: Op) -> None:
     a, b = op.args
     size: int = op.attrs["size"]
     align = min(_align_of(f, a), _align_of(f, b))
@@ -299,7 +317,8 @@ def _memeq_loop(
     _close(f, offset, following, head, after, size)
 
 
-def lower_streq(f: FunctionLowering, op: Op) -> None:
+@lowers("streq")
+def _lower_streq(f: FunctionLowering, op: Op) -> None:
     """Byte by byte: different bytes end it with false, a NUL in both with true."""
     a, b = op.args
     size: int = op.attrs["size"]
@@ -349,14 +368,17 @@ def _streq_byte(f: FunctionLowering, first: str, second: str, result: str, done:
 _RMW = {"add": "add", "and": "and", "or": "or", "xor": "xor", "xchg": "xchg"}
 
 
-def lower_atomic(f: FunctionLowering, op: Op) -> None:
+@lowers("atomic")
+def _lower_atomic(f: FunctionLowering, op: Op) -> None:
     name = op.name.partition(".")[2]
     pointer = f.operand(op.args[0])
     type_ = f.type_of(op.args[1])
     align = int(type_[1:]) // 8
     values = [f.operand(value) for value in op.args[1:]]
     if name == "cmpxchg":
-        pair = f.assign(f"cmpxchg ptr {pointer}, {type_} {values[0]}, {type_} {values[1]} seq_cst seq_cst, align {align}")
+        pair = f.assign(
+            f"cmpxchg ptr {pointer}, {type_} {values[0]}, {type_} {values[1]} seq_cst seq_cst, align {align}"
+        )
         f.define(f.result(op), f.assign(f"extractvalue {{ {type_}, i1 }} {pair}, 0"))
         return
     fetch = name == "xchg" or bool(op.attrs.get("fetch"))
@@ -371,7 +393,8 @@ def lower_atomic(f: FunctionLowering, op: Op) -> None:
         f.define(f.result(op), f.hide(old, type_) if name == "xchg" else old)
 
 
-def lower_scratch_claim(f: FunctionLowering, op: Op) -> None:
+@lowers("scratch_claim")
+def _lower_scratch_claim(f: FunctionLowering, op: Op) -> None:
     pointer = f.operand(op.args[0])
     if f.target.modern:
         old = f.hide(f.assign(f"atomicrmw xchg ptr {pointer}, i32 {f.hide('1', 'i32')} seq_cst, align 4"), "i32")
@@ -389,7 +412,8 @@ def lower_scratch_claim(f: FunctionLowering, op: Op) -> None:
     f.define(f.result(op), free)
 
 
-def lower_scratch_release(f: FunctionLowering, op: Op) -> None:
+@lowers("scratch_release")
+def _lower_scratch_release(f: FunctionLowering, op: Op) -> None:
     pointer = f.operand(op.args[0])
     f.emit('call void asm sideeffect "", "~{memory}"()')
     if op.attrs.get("shared") and f.target.modern:
@@ -419,17 +443,16 @@ def _size_operand(f: FunctionLowering, op: Op) -> str:
     return f.least(f.hide(value, "i64"), size)
 
 
-def lower_read_mem(f: FunctionLowering, op: Op) -> None:
+@lowers("read_mem", "read_str")
+def _lower_read_mem(f: FunctionLowering, op: Op) -> None:
     target, source = f.operand(op.args[0]), f.operand(op.args[1])
     size = _size_operand(f, op)
     got = f.call_helper(_helper_for(op), "i64", [f"ptr {target}", f"i64 {size}", f"ptr {source}"])
     f.define(f.result(op), got)
 
 
-lower_read_str = lower_read_mem
-
-
-def lower_read_value(f: FunctionLowering, op: Op) -> None:
+@lowers("read_value")
+def _lower_read_value(f: FunctionLowering, op: Op) -> None:
     source, result = op.args[0], f.result(op)
     assert isinstance(source.type, Ptr)
     to: object = source.type.to
@@ -441,8 +464,3 @@ def lower_read_value(f: FunctionLowering, op: Op) -> None:
     if isinstance(to, Bool):
         value = f.assign(f"icmp ne i8 {value}, 0")
     f.define(result, value)
-
-
-def byte_like(to: object) -> bool:
-    """Whether elements of it are single bytes."""
-    return isinstance(to, (Char, Bytes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from osmia.compiler.codegen.lower.registry import lowers
 from osmia.object.layout import Bool, Int
 
 TYPE_CHECKING = False
@@ -18,7 +19,8 @@ def _literal(operand: str) -> int | None:
     return int(operand) if operand.lstrip("-").isdigit() else None
 
 
-def lower_const(f: FunctionLowering, op: Op) -> None:
+@lowers("const")
+def _lower_const(f: FunctionLowering, op: Op) -> None:
     result = f.result(op)
     value = op.attrs["value"]
     if isinstance(result.type, Bool):
@@ -27,7 +29,8 @@ def lower_const(f: FunctionLowering, op: Op) -> None:
         f.define(result, str(int(value)))
 
 
-def lower_binary(f: FunctionLowering, op: Op) -> None:
+@lowers("binary")
+def _lower_binary(f: FunctionLowering, op: Op) -> None:
     result = f.result(op)
     type_ = f.type_of(op.args[0])
     a, b = f.operand(op.args[0]), f.operand(op.args[1])
@@ -100,7 +103,7 @@ def _flip(f: FunctionLowering, type_: str, value: str, sign: str) -> str:
 
 
 def _signed_v4(f: FunctionLowering, name: str, type_: str, a: str, b: str, unknown: bool) -> str:
-    """An unknown divisor of -1 is kept from the instruction: kernels before 6.12 trap on the least value divided by it."""
+    """An unknown divisor of -1 is kept from the instruction: kernels before 6.12 trap on the least value over it."""
     instruction = "sdiv" if name == "sdiv" else "srem"
     bits = int(type_[1:])
     if bits < 32:
@@ -123,7 +126,8 @@ def _signed_v4(f: FunctionLowering, name: str, type_: str, a: str, b: str, unkno
     return f.assign(f"phi {type_} [ {first}, %{minus} ], [ {second}, %{other} ]")
 
 
-def lower_unary(f: FunctionLowering, op: Op) -> None:
+@lowers("unary")
+def _lower_unary(f: FunctionLowering, op: Op) -> None:
     type_ = f.type_of(op.args[0])
     a = f.operand(op.args[0])
     if op.name == "neg":
@@ -133,12 +137,14 @@ def lower_unary(f: FunctionLowering, op: Op) -> None:
     f.define(f.result(op), f.assign(text))
 
 
-def lower_compare(f: FunctionLowering, op: Op) -> None:
+@lowers("compare")
+def _lower_compare(f: FunctionLowering, op: Op) -> None:
     a, b = op.args
     f.define(f.result(op), f.assign(f"icmp {op.name} {f.type_of(a)} {f.operand(a)}, {f.operand(b)}"))
 
 
-def lower_convert(f: FunctionLowering, op: Op) -> None:
+@lowers("convert")
+def _lower_convert(f: FunctionLowering, op: Op) -> None:
     source, result = op.args[0], f.result(op)
     value = f.operand(source)
     if op.name != "retype":
@@ -149,13 +155,15 @@ def lower_convert(f: FunctionLowering, op: Op) -> None:
     f.define(result, value)
 
 
-def lower_select(f: FunctionLowering, op: Op) -> None:
+@lowers("select")
+def _lower_select(f: FunctionLowering, op: Op) -> None:
     c, a, b = op.args
     type_ = f.type_of(a)
     f.define(f.result(op), f.assign(f"select i1 {f.operand(c)}, {type_} {f.operand(a)}, {type_} {f.operand(b)}"))
 
 
-def lower_bswap(f: FunctionLowering, op: Op) -> None:
+@lowers("bswap")
+def _lower_bswap(f: FunctionLowering, op: Op) -> None:
     source = op.args[0]
     type_ = f.type_of(source)
     value = f.operand(source)
