@@ -161,5 +161,3 @@ def line_info(program: ProgramSpec, blob: BtfBlob) -> bytes:
         place = min(line.line, _MAX_LINE) << 10 | min(line.column, _MAX_COLUMN)
         records.append(_LINE.pack(slot, blob.string(line.file), blob.string(line.text), place))
     return b"" if starts else b"".join(records)
-
-

@@ -35,7 +35,8 @@ def create_map(
     """A live map as its spec describes it, with its initial contents (but for names of programs and maps) and frozen
     if it says so. A spec with a ``pin`` opens what is pinned there, or pins the new map.
 
-    :param btf_fd: descriptor of the collection's BTF, 0 for none. :param entries: instead of the spec's ``max_entries``.
+    :param btf_fd: descriptor of the collection's BTF, 0 for none.
+    :param entries: instead of the spec's ``max_entries``.
     :param ring_bytes: size of a ring buffer that has none. :param contents: put the initial contents in.
     :raises LoadError: KRN017 (settings), KRN013 (kind not known to this kernel), KRN005 (memory), KRN024 (the pinned
         map is another), permission errors. :raises UsageError: ABI005 for an unknown kind.
@@ -156,9 +157,7 @@ def _plain_btf(value_size: int) -> int:
     header = pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
     fd = syscall.btf_load(header + types + strings)
     if fd < 0:
-        raise LoadError(
-            "KRN018", f"the kernel refused type information for a map: {os.strerror(-fd)}", errno=-fd
-        )
+        raise LoadError("KRN018", f"the kernel refused type information for a map: {os.strerror(-fd)}", errno=-fd)
     return fd
 
 

@@ -169,7 +169,7 @@ def _lift_memory_limit() -> None:
     """Before Linux 5.11 maps and programs count as locked memory, of which a process may have little."""
     import resource
 
-    try:
+    try:  # noqa: SIM105
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     except (OSError, ValueError):
         pass  # not root: the kernel will say so if the limit is too small
@@ -342,10 +342,12 @@ def _load_program(
         target, target_fd = _extended(program)
     functions = btf_blob.func_info(program) if btf_fd >= 0 else b""
 
+    version = 0 if release.has((5, 0)) else release.code()
+
     def attempt(log_level: int, log: bytearray | None) -> tuple[int, int]:
         return syscall.prog_load(
             program.prog_type, ready.insns, program.license, name=syscall.object_name(program.name),
-            attach_type=program.attach_type, flags=program.flags, kernel_version=0 if release.has((5, 0)) else release.code(),
+            attach_type=program.attach_type, flags=program.flags, kernel_version=version,
             btf_fd=max(btf_fd, 0) if functions or lines else 0, func_info=functions, line_info=lines,
             attach_btf_id=target, attach_fd=target_fd, fd_array=ready.fd_array, log_level=log_level, log=log,
         )  # fmt: skip

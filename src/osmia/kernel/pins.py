@@ -27,7 +27,7 @@ def pin(fd: int, path: str, what: str, *, temporary: bool = False) -> Entry | No
     if temporary:
         from osmia.kernel import journal
 
-        entry = journal.record("pin", path=os.path.abspath(path))
+        entry = journal.record("pin", path=os.path.abspath(path), object=_object_id(fd))
     try:
         syscall.obj_pin(fd, path)
     except OSError as error:
@@ -86,6 +86,28 @@ def object_kind(fd: int) -> str:
     except OSError:
         return ""
     return _KINDS.get(target.removeprefix("anon_inode:").strip("[]"), "")
+
+
+def _object_id(fd: int) -> int:
+    """The kernel's number of a map, program or link; their records have it in the same place."""
+    from struct import unpack_from
+
+    info = bytearray(80)
+    syscall.object_info(fd, info)
+    number: int = unpack_from("=I", info, 4)[0]
+    return number
+
+
+def pinned_id(path: str) -> int:
+    """The number of the object pinned at a path, 0 when there is none."""
+    try:
+        fd = syscall.obj_get(path)
+    except OSError:
+        return 0
+    try:
+        return _object_id(fd)
+    finally:
+        os.close(fd)
 
 
 def in_bpf_file_system(folder: str) -> bool:

@@ -213,5 +213,3 @@ def _set_wide(insns: bytearray, slot: int, source: int, low: int, high: int) -> 
     insns[at + 1] = insns[at + 1] & 15 | source << 4
     pack_into("=I", insns, at + 4, low & 0xFFFFFFFF)
     pack_into("=I", insns, at + 12, high & 0xFFFFFFFF)
-
-

@@ -2,8 +2,8 @@
 
 A ring buffer (Linux 5.8) is mapped twice in a row, so that a record never wraps: whatever is between the consumer's and
 the producer's position is one piece of memory. Each record has a header of 8 bytes, whose first half is the length with
-two flags: *busy* while a program writes it, *discarded* when it thought better of it. When all records have one size they
-have one stride, and the records are an array: a numpy view needs no copy and no loop.
+two flags: *busy* while a program writes it, *discarded* when it thought better of it. When all records have one size
+they have one stride, and the records are an array: a numpy view needs no copy and no loop.
 
 Order of memory accesses: the kernel writes a record, then clears the busy flag, and publishes the producer's position
 after the record's header. The reader must not see them in another order. x86 keeps loads in order, and stores behind
@@ -17,6 +17,7 @@ import errno
 import mmap
 import os
 import sys
+from itertools import compress
 from struct import Struct as Packer
 
 from osmia.diagnostics.errors import RunError
@@ -34,6 +35,7 @@ HEADER = 8
 _LENGTH = DISCARDED - 1
 _PAGE = mmap.PAGESIZE
 _CHUNK = 256 << 10
+_WORTH = 64  # records at the start of a run that are worth a view of their own
 _STRONG = os.uname().machine in ("x86_64", "i686")
 
 
@@ -79,7 +81,9 @@ class RingReader:
         if ring.kind != "ringbuf":
             from osmia.kernel.maps.problems import unsupported
 
-            raise unsupported(ring, "reading records", "records come from maps of the kinds ringbuf and perf_event_array")
+            raise unsupported(
+                ring, "reading records", "records come from maps of the kinds ringbuf and perf_event_array"
+            )
         self.ring = ring
         self.name = ring.name
         self.size = ring.max_entries
@@ -121,12 +125,11 @@ class RingReader:
             return
         self._closed = True
         for view in (self._consumed, self._produced, self._words, self._view):
-            try:
+            try:  # noqa: SIM105
                 view.release()
             except BufferError:
                 pass  # a record's view was kept; the memory goes when it does
-        for memory in (self._consumer,):
-            memory.close()
+        self._consumer.close()
         # Numpy arrays do not lock the mapping: it is left to the last reference instead of being closed here.
         del self._memory
 
@@ -156,12 +159,13 @@ class RingReader:
     def read_raw(self) -> Iterator[memoryview]:
         """Every record there is now, of any size, as a view of its bytes; the ring moves on in steps."""
         self._begin()
+        words, view, mask = self._words, self._view, self._mask
+        position = published = self._position
         try:
             limit = self._limit()
-            start = self._position
-            while self._position < limit:
-                offset = self._position & self._mask
-                length = self._words[offset >> 2]
+            while position < limit:
+                offset = position & mask
+                length = words[offset >> 2]
                 _fence()
                 if length & BUSY:
                     return
@@ -171,12 +175,13 @@ class RingReader:
                 else:
                     self.records += 1
                     self.bytes_read += size
-                    yield self._view[offset + HEADER : offset + HEADER + size]
-                self._position += HEADER + (size + 7 & ~7)
-                if self._position - start >= _CHUNK:
+                    yield view[offset + HEADER : offset + HEADER + size]
+                position += HEADER + (size + 7 & ~7)
+                if position - published >= _CHUNK:
+                    self._position = published = position
                     self._publish()
-                    start = self._position
         finally:
+            self._position = position
             self._end()
 
     def read_tuples(self, layout: Layout) -> Iterator[tuple[Any, ...]]:
@@ -186,36 +191,29 @@ class RingReader:
 
         :raises RunError: KRN041, a record has another size. :raises ValueError: the layout has bitfields.
         """
-        unpack = Packer(f"={HEADER}x{layout.format()}").iter_unpack
         size, stride = layout.size, HEADER + (layout.size + 7 & ~7)
         padding = stride - HEADER - size
-        if padding:
-            unpack = Packer(f"={HEADER}x{layout.format()}{padding}x").iter_unpack
+        unpack = Packer(f"={HEADER}x{layout.format()}" + (f"{padding}x" if padding else "")).iter_unpack
         self._begin()
         try:
-            for offset, count in self._runs(size, stride):
-                yield from unpack(self._view[offset : offset + count * stride])
-                self._advance(count, size, stride)
+            for offset, count, kept in self._runs(size, stride):
+                found = unpack(self._view[offset : offset + count * stride])
+                yield from found if kept is None else compress(found, kept)
+                self._advance(count, count if kept is None else sum(kept), size, stride)
         finally:
             self._end()
 
     def read_batches(self, layout: Layout) -> Iterator[Any]:
-        """Every record there is now, as numpy arrays with the layout's dtype. No copies: an array lies in the ring and
-        is valid until the next one is asked for.
+        """Every record there is now, as numpy arrays with the layout's dtype. No copies (but where programs took
+        records back in between): an array lies in the ring and is valid until the next one is asked for.
 
         :raises RunError: KRN041, a record has another size.
         """
-        import numpy
-
-        dtype = numpy.dtype(layout.dtype())
-        if dtype.itemsize != layout.size:
-            raise TypeError(f"{layout} has {layout.size} bytes, its dtype {dtype.itemsize}")
-        size, stride = layout.size, HEADER + (layout.size + 7 & ~7)
         self._begin()
         try:
-            for offset, count in self._array_runs(numpy, size, stride):
-                yield numpy.ndarray((count,), dtype, self._memory, _PAGE + offset + HEADER, (stride,))
-                self._advance(count, size, stride)
+            for batch, count, size, stride in self._batches(layout):
+                yield batch
+                self._advance(count, len(batch), size, stride)
         finally:
             self._end()
 
@@ -226,25 +224,20 @@ class RingReader:
         :raises RunError: KRN040 when the callback kept an array that lies in the ring, or a part of it; the records
             of that batch are then not taken out of the ring.
         """
-        import numpy
-
-        dtype = numpy.dtype(layout.dtype())
-        size, stride = layout.size, HEADER + (layout.size + 7 & ~7)
         before = self.records
         self._begin()
         try:
-            for offset, count in self._array_runs(numpy, size, stride):
-                batch = numpy.ndarray((count,), dtype, self._memory, _PAGE + offset + HEADER, (stride,))
-                mine = sys.getrefcount(batch)
+            for batch, count, size, stride in self._batches(layout):
+                taken = len(batch)
+                held = sys.getrefcount(batch)
                 callback(batch)
-                if sys.getrefcount(batch) > mine:
+                if sys.getrefcount(batch) > held and batch.base is self._memory:
                     raise RunError(
                         "KRN040",
                         f"an array of ring buffer '{self.name}' was kept after its batch",
                         hint="it lies in the ring, and will be overwritten: keep batch.copy() instead",
                     )
-                del batch
-                self._advance(count, size, stride)
+                self._advance(count, taken, size, stride)
         finally:
             self._end()
         return self.records - before
@@ -264,16 +257,27 @@ class RingReader:
         size, stride = layout.size, HEADER + (layout.size + 7 & ~7)
         self._begin()
         try:
-            for _, count in self._array_runs(numpy, size, stride):
-                self._advance(count, size, stride)
+            for _, count, kept in self._array_runs(numpy, size, stride):
+                self._advance(count, count if kept is None else int(kept.sum()), size, stride)
         finally:
             self._end()
         return self.records - before
 
     # Runs: pieces of the ring in which every record is complete and has one size
 
-    def _runs(self, size: int, stride: int) -> Iterator[tuple[int, int]]:
-        """Offset and number of records of each run; whoever iterates advances by that many."""
+    def _batches(self, layout: Layout) -> Iterator[tuple[Any, int, int, int]]:
+        import numpy
+
+        dtype = numpy.dtype(layout.dtype())
+        if dtype.itemsize != layout.size or dtype.subdtype is not None:
+            raise RunError("KRN041", f"records of ring buffer '{self.name}' are structs or scalars, not {layout}")
+        size, stride = layout.size, HEADER + (layout.size + 7 & ~7)
+        for offset, count, kept in self._array_runs(numpy, size, stride):
+            batch = numpy.ndarray((count,), dtype, self._memory, _PAGE + offset + HEADER, (stride,))
+            yield (batch if kept is None else batch[kept]), count, size, stride
+
+    def _runs(self, size: int, stride: int) -> Iterator[tuple[int, int, list[bool] | None]]:
+        """Offset and number of records of each run, and which to keep (None: all); whoever iterates advances."""
         limit = self._limit()
         most = max(1, min(_CHUNK, self.size // 4) // stride)
         while self._position < limit:
@@ -281,27 +285,36 @@ class RingReader:
             offset = self._position & self._mask
             lengths = self._words[offset >> 2 : (offset + count * stride) >> 2 : stride >> 2].tolist() if count else []
             _fence()
-            good = count if lengths.count(size) == count else _leading(lengths, size)
-            if good:
-                yield offset, good
+            if count and lengths.count(size) == count:
+                yield offset, count, None
+                continue
+            same = _leading(lengths, size)
+            if same:
+                yield offset, same, [length == size for length in lengths[:same]]
             elif not self._odd_one(size):
                 return
 
-    def _array_runs(self, numpy: Any, size: int, stride: int) -> Iterator[tuple[int, int]]:
+    def _array_runs(self, numpy: Any, size: int, stride: int) -> Iterator[tuple[int, int, Any]]:
         """As :meth:`_runs`, with numpy looking at the headers."""
         limit = self._limit()
         most = max(1, min(_CHUNK, self.size // 4) // stride)
         while self._position < limit:
             count = min((limit - self._position) // stride, most)
             offset = self._position & self._mask
-            good = 0
+            same = good = 0
             if count:
                 lengths = numpy.ndarray((count,), "=u4", self._memory, _PAGE + offset, (stride,))
                 right = lengths == size
-                _fence()
                 good = count if right.all() else int(right.argmin())
-            if good:
-                yield offset, good
+                same = good
+                if good < min(count, _WORTH):
+                    alike = lengths & ~DISCARDED == size
+                    same = count if alike.all() else int(alike.argmin())
+                _fence()
+            if same > good:
+                yield offset, same, right[:same]
+            elif good:
+                yield offset, good, None
             elif not self._odd_one(size):
                 return
 
@@ -324,9 +337,11 @@ class RingReader:
             hint="records of several sizes are read one by one, with read_raw()",
         )
 
-    def _advance(self, count: int, size: int, stride: int) -> None:
-        self.records += count
-        self.bytes_read += count * size
+    def _advance(self, count: int, taken: int, size: int, stride: int) -> None:
+        """Moves on by ``count`` places, of which ``taken`` were records."""
+        self.records += taken
+        self.bytes_read += taken * size
+        self.discarded += count - taken
         self._position += count * stride
         self._publish()
 
@@ -360,8 +375,8 @@ class RingReader:
 
 
 def _leading(lengths: list[int], size: int) -> int:
-    """How many of the first lengths are ``size``."""
+    """How many of the first lengths are ``size``, discarded or not."""
     for index, length in enumerate(lengths):
-        if length != size:
+        if length & ~DISCARDED != size:
             return index
     return len(lengths)

@@ -34,9 +34,7 @@ def attach_target(program: ProgramSpec, symbols: KernelSymbols, cache_dir: str |
     prefix, what = _PREFIXES.get(attach, ("", "function"))
     target = str(program.hook.options.get("function", "") or program.hook.target)
     if not target:
-        raise AttachError(
-            "HOOK006", f"program '{clean(program.name)}' does not say which kernel {what} it attaches to"
-        )
+        raise AttachError("HOOK006", f"program '{clean(program.name)}' does not say which kernel {what} it attaches to")
     module, _, name = target.rpartition(":")
     if what == "tracepoint":
         module = ""  # the part before the colon is the tracepoint's category

@@ -83,7 +83,7 @@ def test_run(
     if kind in _PACKETS and len(data) < _ETHERNET:
         raise LoadError(
             "KRN032",
-            f"'{clean(program.name)}' needs a packet of at least {_ETHERNET} bytes, an Ethernet header; got {len(data)}",
+            f"'{clean(program.name)}' needs a packet of at least {_ETHERNET} bytes (Ethernet header), not {len(data)}",
             errno=errno.EINVAL,
         )
     if cpu >= 0:

@@ -59,7 +59,7 @@ class _Descriptors(_Numbered):
     def _value_bytes(self, value: Any) -> bytes:
         return self._descriptor_bytes(value, self.value_size)
 
-    def _value_of(self, data: bytes | bytearray, offset: int) -> int:
+    def _value_of(self, data: bytes | memoryview, offset: int) -> int:
         return int.from_bytes(data[offset : offset + self.value_size], byteorder)
 
 
@@ -115,7 +115,7 @@ class MapOfMaps(_Numbered):
     def _value_bytes(self, value: Any) -> bytes:
         return self._descriptor_bytes(value, 4)
 
-    def _value_of(self, data: bytes | bytearray, offset: int) -> Map:
+    def _value_of(self, data: bytes | memoryview, offset: int) -> Map:
         from osmia.kernel.maps.base import map_from_id
 
         inner = self.spec.inner if self.spec is not None else None
@@ -156,7 +156,7 @@ class DevMap(_Numbered):
             device = _interface(self, device)
         return _with_program(self, device, program)
 
-    def _value_of(self, data: bytes | bytearray, offset: int) -> tuple[int, int]:
+    def _value_of(self, data: bytes | memoryview, offset: int) -> tuple[int, int]:
         return _number_and_program(self, data, offset)
 
 
@@ -170,7 +170,7 @@ class CpuMap(_Numbered):
         size, program = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
         return _with_program(self, size, program)
 
-    def _value_of(self, data: bytes | bytearray, offset: int) -> tuple[int, int]:
+    def _value_of(self, data: bytes | memoryview, offset: int) -> tuple[int, int]:
         return _number_and_program(self, data, offset)
 
 
@@ -278,6 +278,6 @@ def _with_program(map_: KeyedMap, number: Any, program: Any) -> bytes:
         raise wrong_data(map_, "value", number, error) from None
 
 
-def _number_and_program(map_: KeyedMap, data: bytes | bytearray, offset: int) -> tuple[int, int]:
+def _number_and_program(map_: KeyedMap, data: bytes | memoryview, offset: int) -> tuple[int, int]:
     program = int.from_bytes(data[offset + 4 : offset + 8], byteorder) if map_.value_size >= 8 else 0
     return int.from_bytes(data[offset : offset + 4], byteorder), program

@@ -70,7 +70,7 @@ class GlobalData(ArrayMap):
         """See :meth:`Map.close`; unmaps the section."""
         memory, self._memory = self._memory, None
         if memory is not None:
-            try:
+            try:  # noqa: SIM105
                 memory.close()
             except BufferError:
                 pass  # somebody still holds a view: the pages go with it

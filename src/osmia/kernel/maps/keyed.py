@@ -26,7 +26,8 @@ _NOT_THERE = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 _BATCH_BYTES = 1 << 20
 _PACK_ERRORS = (ValueError, TypeError, AttributeError, OverflowError, LookupError, StructError)
 
-Chunk = tuple[bytearray, bytearray, int]
+Data = bytes | memoryview
+Chunk = tuple[memoryview, memoryview, int]
 
 
 class KeyedMap(Map):
@@ -244,7 +245,7 @@ class KeyedMap(Map):
                     raise _NoBatches
                 self._failed(number, "read")
             if count:
-                yield keys, values, count
+                yield memoryview(keys), memoryview(values), count
             position, turn = following, 1 - turn
 
     def _walk(self, remove: bool) -> Iterator[Chunk]:
@@ -270,7 +271,7 @@ class KeyedMap(Map):
             if remove:
                 self._delete_raw(found)
             if value is not None:
-                yield bytearray(found), bytearray(value), 1
+                yield memoryview(found), memoryview(value), 1
 
     def _delete_raw(self, key: bytes) -> None:
         with self._lock:
@@ -301,8 +302,8 @@ class KeyedMap(Map):
 
         all_keys, all_values = bytearray(), bytearray()
         for keys, values, count in self.chunks(remove):
-            all_keys += memoryview(keys)[: count * self.key_size]
-            all_values += memoryview(values)[: count * self.user_value_size]
+            all_keys += keys[: count * self.key_size]
+            all_values += values[: count * self.user_value_size]
         rows = len(all_keys) // self.key_size
         stride = self.value_stride
         columns = self.user_value_size // stride
@@ -336,19 +337,19 @@ class KeyedMap(Map):
     def _value_bytes(self, value: Any) -> bytes:
         return self._packed("value", self.value, value)
 
-    def _key_of(self, data: bytes | bytearray, offset: int) -> Any:
+    def _key_of(self, data: Data, offset: int) -> Any:
         return self.key.unpack(data, offset)
 
-    def _value_of(self, data: bytes | bytearray, offset: int) -> Any:
+    def _value_of(self, data: Data, offset: int) -> Any:
         return self.value.unpack(data, offset)
 
-    def _keys_of(self, data: bytearray, count: int) -> Iterable[Any]:
+    def _keys_of(self, data: memoryview, count: int) -> Iterable[Any]:
         if isinstance(self.key, Int):
             return unpack_from(f"={count}{self.key.format()}", data)
         size = self.key_size
         return (self._key_of(data, at) for at in range(0, count * size, size))
 
-    def _values_of(self, data: bytearray, count: int) -> Iterable[Any]:
+    def _values_of(self, data: memoryview, count: int) -> Iterable[Any]:
         if isinstance(self.value, Int) and not self.per_cpu_values:
             return unpack_from(f"={count}{self.value.format()}", data)
         size = self.user_value_size
@@ -395,7 +396,7 @@ class PerCpu(KeyedMap):
         """Sets every CPU's value to the same."""
         self.put(key, [value] * self.cpus)
 
-    def _total_of(self, data: bytes | bytearray, offset: int) -> Any:
+    def _total_of(self, data: Data, offset: int) -> Any:
         if isinstance(self.value, Int):
             form, step = "=" + self.value.format(), self.value_stride
             return sum(unpack_from(form, data, offset + cpu * step)[0] for cpu in range(self.cpus))
@@ -415,12 +416,12 @@ class PerCpu(KeyedMap):
         step = self.value_stride
         return b"".join(self._packed("value", self.value, item).ljust(step, b"\0") for item in value)
 
-    def _value_of(self, data: bytes | bytearray, offset: int) -> Any:
+    def _value_of(self, data: Data, offset: int) -> Any:
         unpack, step = self.value.unpack, self.value_stride
         return [unpack(data, offset + cpu * step) for cpu in range(self.cpus)]
 
 
-def _plain(layout: Layout, data: bytes | bytearray, offset: int) -> Any:
+def _plain(layout: Layout, data: Data, offset: int) -> Any:
     """A value without the user's classes: numbers, texts, and lists of those."""
     if isinstance(layout, Struct):
         if any(field.bits for field in layout.fields):

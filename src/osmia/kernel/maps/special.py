@@ -146,8 +146,9 @@ class StackTraceMap(KeyedMap):
         for keys, values, count in self.chunks():
             for index in range(count):
                 at = index * self.value_size
-                yield int.from_bytes(keys[index * 4 : index * 4 + 4], byteorder), _addresses(
-                    values[at : at + self.value_size]
+                yield (
+                    int.from_bytes(keys[index * 4 : index * 4 + 4], byteorder),
+                    _addresses(values[at : at + self.value_size]),
                 )
 
     def pop_ips(self, stack_id: int) -> list[int]:
@@ -165,6 +166,6 @@ class StackTraceMap(KeyedMap):
         return found
 
 
-def _addresses(data: bytes | bytearray) -> list[int]:
+def _addresses(data: bytes | memoryview) -> list[int]:
     words = unpack_from(f"={len(data) // 8}Q", data)
     return [word for word in words if word]
