@@ -15,4 +15,4 @@ def each(ctx: IterContext) -> None:
 
 
 if __name__ == "__main__":
-    prog.run(duration=0.1)
+    prog.run()

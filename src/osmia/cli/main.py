@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from osmia.diagnostics import OsmiaError
+
 COMMANDS = {
     "run": "run a ready tool or a program file",
     "tools": "list the ready tools, or show one's manual",
@@ -31,7 +33,13 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
+    from osmia.runtime.console import guarded
+
     words = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _run(words), "--verbose" in words or "-v" in words)
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(_help())
         return 0
@@ -42,10 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = words
     if name not in COMMANDS:
-        return _unknown(name)
-    from osmia.runtime.console import guarded
-
-    return guarded(lambda: _dispatch(name, rest), "--verbose" in rest or "-v" in rest)
+        raise _unknown(name)
+    return _dispatch(name, rest)
 
 
 def _dispatch(name: str, words: list[str]) -> int:
@@ -64,15 +70,19 @@ def _help() -> str:
     return "\n".join(lines)
 
 
-def _unknown(name: str) -> int:
+def _unknown(name: str) -> OsmiaError:
     from osmia.diagnostics import UsageError
-    from osmia.diagnostics.text import did_you_mean
+    from osmia.diagnostics.text import clean, did_you_mean
 
-    near = did_you_mean(name, COMMANDS)
-    hint = near or "osmia --help lists the commands"
-    if name.endswith(".py") or os.path.exists(name):
-        hint = f"to run a program file: osmia run {name}"
-    from osmia.runtime.console import report
+    hint = did_you_mean(name, COMMANDS) or "osmia --help lists the commands"
+    if name.endswith((".py", ".o")) or os.path.isfile(name):
+        hint = f"to run a program file: osmia run {clean(name)}"
+    elif name in _tools():
+        hint = f"to run the tool: osmia run {name}"
+    return UsageError("CLI001", f"there is no command '{clean(name)}'", hint=hint)
 
-    report(UsageError("CLI001", f"there is no command {name!r}", hint=hint))
-    return 2
+
+def _tools() -> list[str]:
+    from osmia.runtime.programs import tool_names
+
+    return tool_names()

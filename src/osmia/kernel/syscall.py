@@ -467,6 +467,12 @@ def setns(fd: int, kind: int) -> None:
         _fail()
 
 
+def unshare(kind: int) -> None:
+    """unshare(2): the calling thread gets a namespace of its own; ``kind`` is its ``CLONE_NEW*`` flag."""
+    if _libc.unshare(kind) < 0:
+        _fail()
+
+
 def pidfd_open(pid: int) -> int:
     """pidfd_open(2) (Linux 5.3); closes on exec."""
     result: int = _call2(_PIDFD_OPEN, pid, 0)

@@ -144,13 +144,16 @@ class _Maker:
         inner = resolve(self.btf, member.type_id)
         signed = bool(getattr(inner, "signed", False))
         own = getattr(inner, "size", 0) * 8
-        for width in (own, *_BITS):
-            for step in (width, 8):
-                if width not in _BITS or not bits:
-                    continue
-                start = at // step * step
-                if at + bits <= start + width <= outer.size * 8:
-                    return Field(member.name, Int(width, signed), start // 8, at - start, bits)
+        end = outer.size * 8
+        # Only in packed structs of odd sizes does a unit reach past the end; its last bytes are then not there.
+        for limit in (end, end + 56):
+            for width in (own, *_BITS):
+                for step in (width, 8):
+                    if width not in _BITS or not bits or at + bits > end:
+                        continue
+                    start = at // step * step
+                    if at + bits <= start + width <= limit:
+                        return Field(member.name, Int(width, signed), start // 8, at - start, bits)
         raise ObjectError(
             "OBJ020", f"the bit-field {member.name!r} of {label(outer)} ({bits} bits at bit {at}) fits no integer"
         )

@@ -351,16 +351,19 @@ class Struct(Layout):
         values = [self._field_value(field, data, offset) for field in self.fields]
         return tuple(values) if self.factory is None else self.factory(*values)
 
-    @staticmethod
-    def _field_value(field: Field, data: bytes | memoryview, offset: int) -> Any:
+    def _field_value(self, field: Field, data: bytes | memoryview, offset: int) -> Any:
         if not field.bits:
             return field.type.unpack(data, offset + field.offset)
         start = offset + field.offset
-        unit = int.from_bytes(data[start : start + field.type.size], sys.byteorder)
+        unit = int.from_bytes(data[start : start + self._unit_size(field)], sys.byteorder)
         value = (unit >> field.bit) & ((1 << field.bits) - 1)
         if isinstance(field.type, Int) and field.type.signed and value >> (field.bits - 1):
             value -= 1 << field.bits
         return value
+
+    def _unit_size(self, field: Field) -> int:
+        """Bytes of a bit-field's unit; in packed structs it may end with the struct, before its integer would."""
+        return min(field.type.size, self.size - field.offset)
 
     def pack(self, value: Any) -> bytes:
         values: Sequence[Any]
@@ -382,9 +385,10 @@ class Struct(Layout):
             start = field.offset
             if field.bits:
                 mask = (1 << field.bits) - 1
-                unit = int.from_bytes(data[start : start + field.type.size], sys.byteorder)
+                end = start + self._unit_size(field)
+                unit = int.from_bytes(data[start:end], sys.byteorder)
                 unit |= (int(item) & mask) << field.bit
-                data[start : start + field.type.size] = unit.to_bytes(field.type.size, sys.byteorder)
+                data[start:end] = unit.to_bytes(end - start, sys.byteorder)
             else:
                 data[start : start + field.type.size] = field.type.pack(item)
         return bytes(data)

@@ -275,7 +275,8 @@ def _struct_from_plain(name: Any, members: Any, size: Any, align: Any) -> Struct
     for field, plain, offset, bit, bits in members:
         layout = layout_from_plain(plain)
         made = Field(_text(field), layout, _number(offset, size + 1), _number(bit, 64), _number(bits, 65))
-        if made.offset + layout.size > size or made.bit + made.bits > layout.size * 8:
+        end = made.offset * 8 + (made.bit + made.bits if made.bits else layout.size * 8)
+        if end > size * 8 or made.bit + made.bits > layout.size * 8:
             raise _damaged(f"field {field!r} lies outside of struct {name!r}")
         fields.append(made)
     return Struct(_text(name), fields, size, _number(align, 1 << 16, 1))

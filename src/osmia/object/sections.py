@@ -103,7 +103,7 @@ def _network(kind: str, name: str, options: dict[str, Any]) -> None:
             options["program"] = detail
     elif kind == "tc":
         options["direction"] = detail
-    elif detail:
+    elif detail and kind != "sk_skb":
         options["side" if kind == "netkit" else "mode"] = detail
 
 

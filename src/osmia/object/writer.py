@@ -188,6 +188,8 @@ class _Writer:
     # -- externs ---------------------------------------------------------------------------------------------------
 
     def extern(self, reloc: Reloc) -> _Symbol:
+        if reloc.kind == "kconfig":
+            self.kconfig_shift(reloc)
         symbol = self.externs.get(reloc.name)
         if symbol is None:
             binding = STB_WEAK if reloc.weak else STB_GLOBAL

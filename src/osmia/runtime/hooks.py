@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from osmia.diagnostics import AttachError, SymbolError
 
 TYPE_CHECKING = False
@@ -93,10 +91,3 @@ def describe_skipped(skipped: list[tuple[str, str]]) -> str:
         shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
         lines.append(f"skipped {len(places)} of the probes: {shown}: {reason}\n")
     return "".join(lines)
-
-
-def print_iterators(spec: CollectionSpec, links: list[Any]) -> None:
-    """Runs every attached iterator once and writes what it prints to standard output."""
-    for link in links:
-        if link.kind == "iter":
-            sys.stdout.write(link.read().decode("utf-8", "backslashreplace"))

@@ -101,10 +101,12 @@ class Session:
                     loop.every(seconds, _quiet(function))
             if self.options.interval is not None:
                 loop.every(self.options.interval, self.report)
+            self._notify_attached()
             if self._command is not None:
                 loop.reader(self._command.pidfd, lambda: loop.stop("command"))
                 self._command.release()
-            self._notify_attached()
+            elif self._only_iterates() and self.options.interval is None:
+                loop.stop("iterated")
             loop.run()
             self.finish()
         status = self._command.poll() if self._command is not None else 0
@@ -112,7 +114,10 @@ class Session:
 
     def finish(self) -> None:
         """Detaches everything, drains the buffers, runs end programs, and prints the final results and losses."""
+        iterators = [link for link in self._links if link.kind == "iter"]
+        self._links = [link for link in self._links if link.kind != "iter"]
         self._detach()
+        self._links = iterators
         for stream in self._streams:
             stream.drain()
         self._run_programs("end")
@@ -131,6 +136,7 @@ class Session:
         """Prints the program's reports, or all its maps where it has none."""
         from osmia.runtime.views import View
 
+        self._print_iterators()
         reports = getattr(self.program, "reports", [])
         for function in reports:
             function()
@@ -234,6 +240,18 @@ class Session:
         for name, program in self.loaded.programs.items():
             if self.spec.programs[name].hook.kind == kind:
                 program.test_run()
+
+    def _only_iterates(self) -> bool:
+        """Whether the programs run on demand only, so that there is nothing to wait for."""
+        kinds = {row.hook.kind for row in self.spec.programs.values() if not row.hook.options.get("when")}
+        return kinds <= {"iter", "begin", "end", "syscall", "func"}
+
+    def _print_iterators(self) -> None:
+        """Runs every attached iterator once; what the programs print goes to the sink line by line."""
+        for link in self._links:
+            if link.kind == "iter":
+                for line in link.read().decode("utf-8", "backslashreplace").splitlines():
+                    self.sink.text(line)
 
     def _detach(self) -> None:
         while self._links:

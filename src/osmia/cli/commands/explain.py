@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from osmia.cli.arguments import Parser
+from osmia.cli.screen import colored, write
 
 
 def parser() -> Parser:
@@ -19,6 +18,6 @@ def main(words: list[str]) -> int:
     from osmia.diagnostics.explain import code_list, explain
 
     arguments = parser().parse_args(words)
-    text = explain(arguments.code, color=sys.stdout.isatty()) if arguments.code else code_list()
-    sys.stdout.write(text)
+    text = explain(arguments.code, color=colored()) if arguments.code else code_list()
+    write(text)
     return 0

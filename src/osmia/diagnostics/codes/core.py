@@ -10,8 +10,8 @@ ROWS = (
         "a malformed CO-RE relocation",
         """
 ## Meaning
-A relocation names a type and a path through it (`0:1:2`: member 2 of member 1). Here the path does not fit the type, the
-type has no name to look for, or the instruction it is about does not exist.
+A relocation names a type and a path through it (`0:1:2`: member 2 of member 1). Here the path does not fit the type,
+the type has no name to look for, or the instruction it is about does not exist.
 
 ## Why
 The path says what the program wants to read. A wrong one would read something else.
@@ -55,9 +55,9 @@ the pointer to the right type's own name.
         "a value that does not fit its instruction",
         """
 ## Meaning
-The relocation's value cannot be put into the instruction: an offset beyond 32767 in a load, a number beyond 32 bits in a
-32-bit operation, an instruction that carries no such value, or one that holds another number than the program's own
-types say.
+The relocation's value cannot be put into the instruction: an offset beyond 32767 in a load, a number beyond 32 bits
+in a 32-bit operation, an instruction that carries no such value, or one that holds another number than the program's
+own types say.
 
 ## Why
 Code and type information that do not belong together give wrong offsets. Offsets of loads have 16 bits, and a larger
@@ -77,8 +77,8 @@ another number, the object was changed after it was compiled: build it again.
         """
 ## Meaning
 The program reads a field, or uses an enumerator, that the types of this kernel do not have, and does so where the
-verifier cannot rule it out. In place of the access stands a call of helper 195896080, which does not exist, and of which
-the kernel's own message speaks.
+verifier cannot rule it out. In place of the access stands a call of helper 195896080, which does not exist, and of
+which the kernel's own message speaks.
 
 ## Why
 Fields come and go between kernel versions. An access that is guarded by a check is removed together with its branch;

@@ -46,8 +46,8 @@ osmia disasm copy.bpf.o
 ```
 
 ## Repair
-Copy or build the file again, and compare its size. An object whose sections were stripped (`llvm-strip --strip-sections`)
-cannot be repaired; keep an unstripped one.
+Copy or build the file again, and compare its size. An object whose sections were stripped (`llvm-strip
+--strip-sections`) cannot be repaired; keep an unstripped one.
 """,
     ),
     Code(
@@ -299,8 +299,8 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entry, 10); } m SEC(".maps"
 ```
 
 ## Repair
-The attributes are `type`, `key`, `value`, `key_size`, `value_size`, `max_entries`, `map_flags`, `map_extra`, `numa_node`,
-`pinning` and, for maps of maps and of programs, `values`.
+The attributes are `type`, `key`, `value`, `key_size`, `value_size`, `max_entries`, `map_flags`, `map_extra`,
+`numa_node`, `pinning` and, for maps of maps and of programs, `values`.
 """,
     ),
     Code(
@@ -321,8 +321,8 @@ struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __uint(max_entries, 1); __uint(k
 ```
 
 ## Repair
-Make `max_entries` larger than the largest index, and name programs (functions in their own `SEC`) or maps only. Maps with
-static values have 4-byte keys.
+Make `max_entries` larger than the largest index, and name programs (functions in their own `SEC`) or maps only. Maps
+with static values have 4-byte keys.
 """,
     ),
     Code(
@@ -343,8 +343,8 @@ static const char *names[] = { "read", "write" };
 ```
 
 ## Repair
-Keep text in arrays: `static const char names[][8] = { "read", "write" };`. Instead of tables of functions use `switch`, or
-tail calls through a prog array.
+Keep text in arrays: `static const char names[][8] = { "read", "write" };`. Instead of tables of functions use
+`switch`, or tail calls through a prog array.
 """,
     ),
     Code(
