@@ -67,7 +67,7 @@ An `Instruction` was made with a number that has no room in the encoding: regist
 the offset 16 (signed), the immediate 32 (signed). Only a wide load has an upper immediate.
 
 ## Why
-Cutting the number would encode another instruction.
+Cutting the number down to the bits that exist would silently encode another instruction.
 
 ## Example
 `Instruction(0xB7, 1, 0, 0, 0xFFFFFFFF)`: as a signed 32-bit number that immediate is -1.
@@ -121,7 +121,7 @@ Zero the field, or correct it to the variant that was meant.
 Registers are r0 to r10. The field has four bits, so that bytes can also say r11 to r15.
 
 ## Why
-There is nothing to read or write.
+An instruction that names another one has nothing to read from or to write to.
 
 ## Example
 `0f 0b 00 00 00 00 00 00`: `r11 += r0`. LLVM prints r11 when it has run out of registers internally.
@@ -156,7 +156,7 @@ The target of a jump, of a call to a local function or of a callback is before t
 instruction. Distances count 8-byte slots from the following instruction on.
 
 ## Why
-There is nothing to execute there.
+There is no instruction at that place which could be executed.
 
 ## Example
 `goto +3` as the last but one instruction.
@@ -193,7 +193,7 @@ A wide load counts as two slots: here `goto +2` was meant. Labels avoid the coun
 The last instruction is neither `exit` nor an unconditional jump.
 
 ## Why
-After it there is nothing to execute.
+After the last instruction there is nothing that could be executed next.
 
 ## Example
 A program of one instruction, `r0 = 0`.
@@ -207,7 +207,7 @@ End it with `exit`. When assembling a fragment, pass `check=False`.
         "a program without instructions",
         """
 ## Meaning
-There is not a single instruction.
+What was given does not contain a single instruction.
 
 ## Why
 A program at least returns: the shortest is `r0 = 0` and `exit`.
@@ -301,7 +301,7 @@ Load large numbers with a wide load, `r0 = 2147483648 ll`; add large offsets to 
 A jump or call names a label that no line of the text defines.
 
 ## Why
-There is no place to jump to.
+Without the label the distance to jump cannot be computed.
 
 ## Example
 `goto done` without a line `done:`
@@ -318,13 +318,13 @@ Define it by a line `NAME:`, or correct the spelling; the hint lists similar lab
 A label is defined twice, or it has the name of a register (`r0`, `w3`) or of the program counter (`pc`).
 
 ## Why
-A jump to it would be ambiguous.
+It could not be told what a jump to that name means.
 
 ## Example
 Two lines `loop:` in one text.
 
 ## Repair
-Rename one of them.
+Rename one of the two labels, and the jumps that mean it.
 """,
     ),
     Code(
@@ -355,7 +355,7 @@ A called name is both a label of the text and a helper, or a call `NAME#NUMBER` 
 number that is not the helper's.
 
 ## Why
-Either reading could be the wrong one.
+Either reading could be the wrong one, and both would assemble without complaint.
 
 ## Example
 A local function labelled `bpf_ktime_get_ns`.
@@ -392,7 +392,7 @@ Classic BPF and eBPF share a layout but not the meaning of opcodes. This one is 
 field of the instruction does not fit its place (code 16 bits, jt and jf 8, k 32, all unsigned).
 
 ## Why
-The kernel refuses such a filter.
+No meaning is defined for it; the kernel refuses such a filter with EINVAL.
 
 ## Example
 0xb7 is `r0 = imm` in eBPF and nothing in classic BPF.
@@ -409,13 +409,13 @@ Check that the program is a classic one and is read in the right byte order.
 A jump skips more instructions than there are.
 
 ## Why
-Nothing is there; classic programs end with `ret`.
+There is no instruction at that place; every path through a classic program ends with `ret`.
 
 ## Example
 `(000) jeq #1 jt 9 jf 1` in a program of three instructions.
 
 ## Repair
-Correct the distance, or use labels.
+Correct the distance, or use labels and let the assembler count.
 """,
     ),
     Code(
@@ -426,13 +426,13 @@ Correct the distance, or use labels.
 The classic machine has 16 words of scratch memory, M[0] to M[15].
 
 ## Why
-The kernel refuses other numbers.
+The kernel reserves exactly these 16 words for a filter and refuses other numbers.
 
 ## Example
 `st M[16]`
 
 ## Repair
-Use another slot. More memory needs eBPF.
+Use one of the 16 slots, reusing one whose value is no longer needed. More memory needs eBPF.
 """,
     ),
     Code(
@@ -440,7 +440,7 @@ Use another slot. More memory needs eBPF.
         "a classic program that does not end with ret",
         """
 ## Meaning
-The last instruction must be `ret`.
+The last instruction of a classic program must be `ret`, and here it is not.
 
 ## Why
 Since jumps only go forward, this guarantees that every run ends.
@@ -457,7 +457,7 @@ Add `ret #0` (drop the packet) or `ret #-1` (keep all of it).
         "a division by the constant zero",
         """
 ## Meaning
-`div #0` or `mod #0` stands in a classic program.
+A classic program divides by the constant zero: `div #0` or `mod #0`.
 
 ## Why
 The kernel refuses it. Division by X is allowed; when X is 0 the program returns 0.
@@ -466,7 +466,7 @@ The kernel refuses it. Division by X is allowed; when X is 0 the program returns
 `mod #0`
 
 ## Repair
-Divide by something else.
+Divide by another constant, or by X if the divisor is only known at run time.
 """,
     ),
     Code(
@@ -491,10 +491,10 @@ Shift by 0 to 31; to clear A, write `ld #0`.
         "a classic program of impossible length",
         """
 ## Meaning
-A classic program has 1 to 4096 instructions.
+A classic program has at least 1 and at most 4096 instructions.
 
 ## Why
-That is the kernel's limit (`BPF_MAXINSNS`).
+The kernel accepts no filter beyond this limit, `BPF_MAXINSNS`, and no empty one.
 
 ## Example
 A generated filter over ten thousand addresses.
@@ -529,13 +529,13 @@ Absolute loads at offsets from `SKF_AD_OFF` (-0x1000) on give facts such as the 
 offset.
 
 ## Why
-The kernel refuses the filter.
+The kernel knows a fixed list of these facts and refuses filters that ask for others.
 
 ## Example
 `ld [-4095]`
 
 ## Repair
-Use the names (`ld #mark`), see `osmia.isa.cbpf.ANCILLARIES`.
+Use the names instead of offsets (`ld #mark`); `osmia.isa.cbpf.ANCILLARIES` lists them all.
 """,
     ),
     Code(
@@ -564,7 +564,7 @@ Load the word (`ld [4]`) and mask or shift it.
 The mnemonic is unknown, or its operand has none of the forms that it takes.
 
 ## Why
-Nothing can be encoded for it.
+There is no opcode for it, so that nothing could be encoded.
 
 ## Example
 `ldh M[0]`: scratch memory has whole words only, `ld M[0]`.
@@ -600,13 +600,13 @@ Reorder the program; for far targets jump to a `ja` that is nearer. Loops need e
 The operand k has 32 bits: 0 to 4294967295, or negative down to -2147483648.
 
 ## Why
-Cutting it would be another number.
+Cutting it down to 32 bits would silently be another number.
 
 ## Example
 `ld #0x100000000`
 
 ## Repair
-Use a number of 32 bits.
+Use a number of 32 bits; compare larger fields in two halves.
 """,
     ),
     Code(
@@ -635,13 +635,13 @@ Compute it from the packet's bytes, or attach the classic program as it is (`SO_
 A classic instruction becomes up to a dozen eBPF ones, and an eBPF jump of cpu v1 reaches 32767 instructions.
 
 ## Why
-The jump cannot be encoded.
+The offset field of a jump has 16 bits, and the distance does not fit.
 
 ## Example
 A filter of 4000 indexed loads with a jump over all of them.
 
 ## Repair
-Split the filter, or write it for eBPF.
+Split the filter into several smaller ones, or write it for eBPF directly.
 """,
     ),
 )
