@@ -1,7 +1,7 @@
 """bashreadline: trace the lines that are typed into bash.
 
-Attaches to the return of ``readline`` in bash (or the library it is linked with; --bash names another binary). It sees
-interactive shells only, since scripts are not read through readline.
+Attaches to the return of ``readline`` in the bash that PATH finds. It sees interactive shells only, since scripts are not
+read through readline.
 
 Example:
 
