@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 MAX_FIELDS = 1 << 16
 """Most fields of one layout, all structs together: hostile BTF can describe exponentially many."""
+MAX_TOTAL = 1 << 20
+"""Most fields of all layouts that one reader makes, each counted as often as it is asked for."""
 
 _BITS = (8, 16, 32, 64)
 _RAW_BYTE = "byte"
@@ -56,14 +58,27 @@ def layout_of(btf: Btf, type_id: int) -> Layout:
     :raises ObjectError: OBJ020, functions and incomplete types lie nowhere; or the type is too large to describe.
     :raises BtfError: the BTF is malformed.
     """
-    return _Maker(btf).make(type_id, 0)
+    return LayoutReader(btf).read(type_id)
 
 
-class _Maker:
+class LayoutReader:
+    """Makes layouts of one BTF's types, each once, and not more than a program can need."""
+
     def __init__(self, btf: Btf) -> None:
         self.btf = btf
+        self.total = MAX_TOTAL
         self.budget = MAX_FIELDS
         self.made: dict[int, Layout] = {}
+        self.weights: dict[int, int] = {}
+
+    def read(self, type_id: int) -> Layout:
+        """The layout of a type; see :func:`layout_of`."""
+        self.budget = MAX_FIELDS
+        made = self.make(type_id, 0)
+        self.total -= self.weight(made)
+        if self.total < 0:
+            raise ObjectError("OBJ020", f"the types used have more than {MAX_TOTAL} fields together")
+        return made
 
     def make(self, type_id: int, depth: int) -> Layout:
         found = resolve(self.btf, type_id)
@@ -118,14 +133,30 @@ class _Maker:
     def composite(self, found: Composite, depth: int) -> Layout:
         fields: list[Field] = []
         self.members(found, found, 0, fields, depth)
-        return Struct(found.name, fields, found.size, alignof(self.btf, found))
+        made = Struct(found.name, fields, found.size, alignof(self.btf, found))
+        # Layouts share what they have in common, but spelled out (``plain``) each use counts.
+        weight = 1 + sum([self.weight(field.type) for field in fields])
+        if weight > MAX_FIELDS:
+            raise ObjectError(
+                "OBJ020", f"{label(found)} has more than {MAX_FIELDS} fields, those of its parts included"
+            )
+        self.weights[id(made)] = weight
+        return made
+
+    def weight(self, layout: Layout) -> int:
+        """The number of fields in a layout, nested ones included."""
+        while isinstance(layout, Array):
+            layout = layout.element
+        if isinstance(layout, Enum):
+            return 1 + len(layout.members)
+        return self.weights.get(id(layout), 1)
 
     def members(self, outer: Composite, found: Composite, shift: int, fields: list[Field], depth: int) -> None:
         """Append the fields of ``found``, which lies ``shift`` bits into ``outer``."""
-        if depth > MAX_DEPTH:
-            raise ObjectError("OBJ020", f"{label(found)} is nested too deep for a layout")
         for index, member in enumerate(found.members):
             self.budget -= 1
+            if depth > MAX_DEPTH or self.budget < 0:
+                raise ObjectError("OBJ020", f"{label(outer)} is nested too deep or too large for a layout")
             place = place_of(self.btf, found, index)
             at = shift + place.bit_offset
             inner = None if member.name else resolve(self.btf, member.type_id)

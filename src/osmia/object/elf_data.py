@@ -19,7 +19,7 @@ from osmia.btf.types import (
     SecEntry,
     Var,
 )
-from osmia.object.btf_layout import layout_of
+from osmia.object.btf_layout import LayoutReader
 from osmia.object.elf_file import SHF_ALLOC, SHT_NOBITS, SHT_PROGBITS, STB_LOCAL, STB_WEAK, STT_FUNC, STT_SECTION
 from osmia.object.layout import U32
 from osmia.object.spec import GlobalVar, MapSpec
@@ -62,16 +62,17 @@ class Sections:
     """The BTF's sections after completion.
 
     :ivar btf: the object's types as compiled. :ivar blob: the BTF with sizes, offsets and linkage filled in.
-    :ivar by_name: the completed sections. :ivar ids: their type ids.
+    :ivar by_name: the completed sections. :ivar ids: their type ids. :ivar layouts: makes the layouts of types.
     """
 
-    __slots__ = ("blob", "btf", "by_name", "ids")
+    __slots__ = ("blob", "btf", "by_name", "ids", "layouts")
 
     def __init__(self, btf: Btf | None, blob: bytes) -> None:
         self.btf = btf
         self.blob = blob
         self.by_name: dict[str, DataSec] = {}
         self.ids: dict[str, int] = {}
+        self.layouts = LayoutReader(btf) if btf is not None else None
 
 
 def is_data(section: Section) -> bool:
@@ -223,8 +224,8 @@ def read_data(elf: ElfFile, sections: Sections, spec: CollectionSpec) -> None:
 
 
 def _add_variables(sections: Sections, datasec: DataSec, spec: CollectionSpec) -> None:
-    btf = sections.btf
-    if btf is None:
+    btf, layouts = sections.btf, sections.layouts
+    if btf is None or layouts is None:
         return
     for entry in datasec.entries:
         var = btf.by_id(entry.type_id)
@@ -235,7 +236,7 @@ def _add_variables(sections: Sections, datasec: DataSec, spec: CollectionSpec) -
         if old is not None:
             # Static variables of one name in several functions or files: all of them stay reachable.
             name = f"{datasec.name}:{name}:{entry.offset}"
-        spec.global_vars[name] = GlobalVar(name, datasec.name, entry.offset, layout_of(btf, var.type_id))
+        spec.global_vars[name] = GlobalVar(name, datasec.name, entry.offset, layouts.read(var.type_id))
 
 
 def read_externs(elf: ElfFile, sections: Sections) -> dict[str, Extern]:

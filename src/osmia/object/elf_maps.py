@@ -13,7 +13,7 @@ from osmia.abi import map_types
 from osmia.btf.layout import resolve
 from osmia.btf.types import AnyEnum, Array, FuncProto, Ptr, Struct, Var
 from osmia.diagnostics.errors import ObjectError
-from osmia.object.btf_layout import layout_of
+from osmia.object.btf_layout import LayoutReader
 from osmia.object.elf_data import MAPS
 from osmia.object.elf_file import STT_FUNC, STT_SECTION
 from osmia.object.spec import MapSpec
@@ -76,7 +76,7 @@ def read_maps(elf: ElfFile, sections: Sections, spec: CollectionSpec) -> MapPlac
         if not isinstance(var, Var) or entry.offset in places.by_offset or var.name in spec.maps:
             raise elf.error("OBJ017", f"type #{entry.type_id} in .maps is no variable, or defines a map a second time")
         try:
-            made, values = map_definition(btf, var.type_id, var.name)
+            made, values = map_definition(btf, var.type_id, var.name, sections.layouts)
         except ObjectError as error:
             raise elf.error(error.code, error.message, error.hint) from None
         spec.maps[var.name] = made
@@ -85,20 +85,21 @@ def read_maps(elf: ElfFile, sections: Sections, spec: CollectionSpec) -> MapPlac
     return places
 
 
-def map_definition(btf: Btf, type_id: int, name: str) -> tuple[MapSpec, int]:
+def map_definition(btf: Btf, type_id: int, name: str, layouts: LayoutReader | None = None) -> tuple[MapSpec, int]:
     """The map that a struct type defines, and the byte offset of its ``values`` member (-1: it has none).
 
     :raises ObjectError: OBJ013, OBJ014.
     """
-    return _Definition(btf, name).read(type_id, False)
+    return _Definition(btf, name, layouts or LayoutReader(btf)).read(type_id, False)
 
 
 class _Definition:
     """Reads one definition: member by member into a :class:`MapSpec`."""
 
-    def __init__(self, btf: Btf, name: str) -> None:
+    def __init__(self, btf: Btf, name: str, layouts: LayoutReader) -> None:
         self.btf = btf
         self.name = name
+        self.layouts = layouts
 
     def bad(self, what: str, hint: str | None = None, code: str = "OBJ013") -> ObjectError:
         return ObjectError(code, f"map {self.name!r}: {what}", hint=hint)
@@ -152,7 +153,7 @@ class _Definition:
             pointer = resolve(self.btf, member.type_id)
             if not isinstance(pointer, Ptr):
                 raise self.bad(f"attribute {name!r} is {pointer.kind_name}, no pointer", f"write __type({name}, ...)")
-            layout = layout_of(self.btf, pointer.type_id)
+            layout = self.layouts.read(pointer.type_id)
             setattr(made, name, layout)
             setattr(made, f"{name}_btf", pointer.type_id)
             self.size(made, f"{name}_size", layout.size)
@@ -185,7 +186,7 @@ class _Definition:
             return
         if not isinstance(target, Struct):
             raise self.bad(f"attribute 'values' points to {target.kind_name}, neither map nor program")
-        made.inner = _Definition(self.btf, f"{self.name}.inner").read(target.id, True)[0]
+        made.inner = _Definition(self.btf, f"{self.name}.inner", self.layouts).read(target.id, True)[0]
 
 
 def read_values(elf: ElfFile, places: MapPlaces, spec: CollectionSpec, functions: dict[str, str]) -> None:
