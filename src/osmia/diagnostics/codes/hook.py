@@ -86,8 +86,8 @@ def enter(regs, number): ...
 ```
 
 ## Repair
-Use the name alone, such as `sched_switch`. For one system call, attach to `sys_enter` and compare its second argument, or
-use an ordinary tracepoint.
+Use the name alone, such as `sched_switch`. For one system call, attach to `sys_enter` and compare its second
+argument, or use an ordinary tracepoint.
 """,
     ),
     Code(
@@ -225,8 +225,8 @@ with fragments (`frags=True`) on devices with jumbo frames.
 The path that was given is not the folder of a cgroup of version 2, or none was given.
 
 ## Why
-Programs attach to cgroups of the unified hierarchy only. On machines that also mount version 1, those folders look alike
-and cannot take programs.
+Programs attach to cgroups of the unified hierarchy only. On machines that also mount version 1, those folders look
+alike and cannot take programs.
 
 ## Example
 ```
@@ -247,8 +247,8 @@ The machine does not have the event that the program was to sample or count, its
 it could not be made.
 
 ## Why
-Hardware events are counted by the processor, of which virtual machines usually get no share. Software events are counted
-by the kernel, and are always there.
+Hardware events are counted by the processor, of which virtual machines usually get no share. Software events are
+counted by the kernel, and are always there.
 
 ## Example
 ```
@@ -268,8 +268,8 @@ Use a software event such as `cpu-clock`, which `profile` does, or run on a mach
 The kernel was built without kprobes, or the function does not exist, was inlined, or is one that must not be probed.
 
 ## Why
-Kprobes patch the kernel's code while it runs. Hosts that do not want that leave them out, and functions that are part of
-handling a probe themselves are always excluded.
+Kprobes patch the kernel's code while it runs. Hosts that do not want that leave them out, and functions that are part
+of handling a probe themselves are always excluded.
 
 ## Example
 ```
@@ -310,8 +310,8 @@ Declare the function with the decorator (or section name) of the hook it is mean
 The way of attaching came with a later kernel, or the kernel was built without it.
 
 ## Why
-Hooks, links and their options grew over many releases: cookies with Linux 5.15, tcx with 6.6, links of socket maps with
-6.10.
+Hooks, links and their options grew over many releases: cookies with Linux 5.15, tcx with 6.6, links of socket maps
+with 6.10.
 
 ## Example
 ```
@@ -373,8 +373,8 @@ hook with links.
 A link was used after it was closed, or a network namespace was named that does not exist or cannot be entered.
 
 ## Why
-Both are handles to something in the kernel that lives only as long as somebody holds it: a namespace goes with its last
-process, unless `ip netns` gave it a name.
+Both are handles to something in the kernel that lives only as long as somebody holds it: a namespace goes with its
+last process, unless `ip netns` gave it a name.
 
 ## Example
 ```
@@ -403,8 +403,8 @@ HOOK020: there is no process 999999 to probe
 ```
 
 ## Repair
-Use the number of a running process, in this machine's (or container's) own numbering. To trace a program from its start,
-put it behind `--`: `osmia run TOOL -- COMMAND`.
+Use the number of a running process, in this machine's (or container's) own numbering. To trace a program from its
+start, put it behind `--`: `osmia run TOOL -- COMMAND`.
 """,
     ),
 )

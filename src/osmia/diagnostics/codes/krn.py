@@ -107,8 +107,8 @@ The kernel could not find the memory for a map or a program. Since Linux 5.11 it
 the process's cgroup; before, against the limit of locked memory (`ulimit -l`), which Osmia raises where it may.
 
 ## Why
-Maps are made in full when they are created, unless they say otherwise: a hash map of a million entries takes its room at
-once, so that an update in an interrupt cannot fail for lack of memory.
+Maps are made in full when they are created, unless they say otherwise: a hash map of a million entries takes its room
+at once, so that an update in an interrupt cannot fail for lack of memory.
 
 ## Example
 ```
@@ -129,8 +129,8 @@ The kernel answered that it does not know the bpf(2) system call, or Osmia does 
 processor.
 
 ## Why
-The kernel can be built without BPF, and sandboxes such as gVisor or a strict seccomp profile hide system calls from the
-processes inside of them.
+The kernel can be built without BPF, and sandboxes such as gVisor or a strict seccomp profile hide system calls from
+the processes inside of them.
 
 ## Example
 ```
@@ -164,7 +164,8 @@ The verifier says: R0 invalid mem access 'map_value_or_null'.
 
 ## Repair
 Show the verifier what you know: check a lookup against None before using it, compare a length with the buffer's size
-before reading, give a loop a bound. `-v` prints the whole log, with the state of all registers before every instruction.
+before reading, give a loop a bound. `-v` prints the whole log, with the state of all registers before every
+instruction.
 """,
     ),
     Code(
@@ -254,8 +255,8 @@ def count(ctx):
 ```
 
 ## Repair
-Use a hook whose programs may call the helper, another helper, or a newer kernel. The reference of helpers lists for each
-the program types and the version.
+Use a hook whose programs may call the helper, another helper, or a newer kernel. The reference of helpers lists for
+each the program types and the version.
 """,
     ),
     Code(
@@ -267,8 +268,8 @@ The program names an attach type (the exact hook among those of its program type
 belongs to another program type, or it names none although its type needs one.
 
 ## Why
-For some types the kernel decides by the attach type what the program may read and return: a program for `connect4` sees
-other fields than one for `sendmsg6`.
+For some types the kernel decides by the attach type what the program may read and return: a program for `connect4`
+sees other fields than one for `sendmsg6`.
 
 ## Example
 ```
@@ -276,8 +277,8 @@ SEC("cgroup/connect4")          with program type cgroup_skb
 ```
 
 ## Repair
-Name the section or hook after the place the program is for, and use a kernel that has it; the message lists the fitting
-names.
+Name the section or hook after the place the program is for, and use a kernel that has it; the message lists the
+fitting names.
 """,
     ),
     Code(
@@ -376,8 +377,8 @@ themselves.
         "this kernel lacks a symbol that the program needs",
         """
 ## Meaning
-The program refers to a function or variable of the kernel (kfunc, ksym) that the running kernel does not have, does not
-describe in its type information, or does not show to this user.
+The program refers to a function or variable of the kernel (kfunc, ksym) that the running kernel does not have, does
+not describe in its type information, or does not show to this user.
 
 ## Why
 Such symbols are not part of the kernel's stable interface: they come and go with releases and build options, and some
@@ -413,8 +414,8 @@ load(spec)                      # the programs still refer to counts
 ```
 
 ## Repair
-Build the object again from its sources. In code that puts specs together, add the missing map or program under the name
-that the message gives.
+Build the object again from its sources. In code that puts specs together, add the missing map or program under the
+name that the message gives.
 """,
     ),
     Code(
@@ -426,8 +427,8 @@ The program asks for a value of the kernel's build configuration (`CONFIG_HZ`). 
 setting, its configuration cannot be read, or the value is not of the type that the program declares.
 
 ## Why
-Settings are read from `/proc/config.gz` or `/boot` when the program is loaded, and become constants for the verifier. A
-wrong guess would change what the program does without a word.
+Settings are read from `/proc/config.gz` or `/boot` when the program is loaded, and become constants for the verifier.
+A wrong guess would change what the program does without a word.
 
 ## Example
 ```
@@ -435,8 +436,8 @@ hz = kconfig("CONFIG_HZ", bool)        # it is a number
 ```
 
 ## Repair
-Correct the name or the type: `bool` for y or n, an integer for numbers, an array of char for texts. Declare the setting
-weak if the program can do without it, and make the configuration readable if it is not.
+Correct the name or the type: `bool` for y or n, an integer for numbers, an array of char for texts. Declare the
+setting weak if the program can do without it, and make the configuration readable if it is not.
 """,
     ),
     Code(
@@ -464,8 +465,8 @@ Use one of the names that the hint lists, and a value of the variable's type.
         "the name is taken by another object",
         """
 ## Meaning
-A pin's path exists already, or the map pinned there (or given to use) differs from the one the collection describes, in
-kind, sizes or capacity.
+A pin's path exists already, or the map pinned there (or given to use) differs from the one the collection describes,
+in kind, sizes or capacity.
 
 ## Why
 Using a map of another shape would mix up keys and values; replacing it would take it from whoever pinned it.
@@ -586,7 +587,8 @@ KRN033: cannot load program 'enter' (xdp): device or resource busy (EBUSY)
 ```
 
 ## Repair
-Look at the kernel's log (`dmesg`) for more. If the message could have been clearer, report it with the kernel's version.
+Look at the kernel's log (`dmesg`) for more. If the message could have been clearer, report it with the kernel's
+version.
 """,
     ),
     Code(
@@ -598,8 +600,8 @@ A callback got a batch of events as an array that lies in the kernel's buffer, a
 return.
 
 ## Why
-No event is copied on the way: the array is the buffer. Once the batch is done the kernel writes new events into the same
-place, and the kept array would change under its owner.
+No event is copied on the way: the array is the buffer. Once the batch is done the kernel writes new events into the
+same place, and the kept array would change under its owner.
 
 ## Example
 ```
@@ -608,8 +610,8 @@ reader.drain(kept.append, layout)
 ```
 
 ## Repair
-Keep copies: `kept.append(batch.copy())`, or what was computed from the batch. The records of the batch that was refused
-are still in the buffer.
+Keep copies: `kept.append(batch.copy())`, or what was computed from the batch. The records of the batch that was
+refused are still in the buffer.
 """,
     ),
     Code(
@@ -665,8 +667,8 @@ pins. Osmia notes them in a private folder so that the next run can remove them.
 written, or belongs to somebody else.
 
 ## Why
-Without the note, a killed process would leave a program on a network device for good. A folder that others can write to
-cannot be trusted: it says what to remove.
+Without the note, a killed process would leave a program on a network device for good. A folder that others can write
+to cannot be trusted: it says what to remove.
 
 ## Example
 ```

@@ -32,8 +32,8 @@ the entry that was not used for longest.
         "the map has no such key",
         """
 ## Meaning
-A key was read, replaced, popped or deleted that is not in the map; or a queue, stack or array was asked for more than it
-has.
+A key was read, replaced, popped or deleted that is not in the map; or a queue, stack or array was asked for more than
+it has.
 
 ## Why
 A map behaves like a dict: what is not there is an error, not a zero. For arrays, every index up to `max_entries` is
@@ -45,8 +45,8 @@ counts[4711]
 ```
 
 ## Repair
-Use `counts.get(key)`, which gives None, or `key in counts`. The error is also a `KeyError` (for queues an `IndexError`).
-Programs may delete a key at any moment, so be ready for it even after a check.
+Use `counts.get(key)`, which gives None, or `key in counts`. The error is also a `KeyError` (for queues an
+`IndexError`). Programs may delete a key at any moment, so be ready for it even after a check.
 """,
     ),
     Code(
@@ -98,8 +98,8 @@ Do what the hint says: for arrays, assign zero; for storage, ask for one object'
 The map was frozen, made with a flag that forbids user space to read or write, or opened read-only.
 
 ## Why
-Constants of a program (`.rodata`) are frozen after loading: the verifier has removed branches that depend on them, so a
-later change could not take effect.
+Constants of a program (`.rodata`) are frozen after loading: the verifier has removed branches that depend on them, so
+a later change could not take effect.
 
 ## Example
 ```
@@ -107,8 +107,8 @@ session.set_global("min_latency_ns", 5)        # a constant of a loaded program
 ```
 
 ## Repair
-Set constants before loading (program options, `LoadOptions.constants`), or make the variable an ordinary global that the
-program reads each time.
+Set constants before loading (program options, `LoadOptions.constants`), or make the variable an ordinary global that
+the program reads each time.
 """,
     ),
     Code(
@@ -116,8 +116,8 @@ program reads each time.
         "the key or value does not fit the map",
         """
 ## Meaning
-What was given as key or value cannot be packed into the map's layout: a number out of range, a text that is too long, a
-tuple of the wrong length, a closed descriptor, an unknown device.
+What was given as key or value cannot be packed into the map's layout: a number out of range, a text that is too long,
+a tuple of the wrong length, a closed descriptor, an unknown device.
 
 ## Why
 Keys and values are bytes with a fixed layout, shared with programs. Cutting off what does not fit would look up, or
@@ -142,8 +142,8 @@ The kernel answered an operation on a map with an error that is neither about th
 memory, the entry is busy, or a descriptor is of the wrong kind.
 
 ## Why
-An entry can be locked by another CPU or in use elsewhere (a socket can be in one sockmap only); the kernel then prefers
-an error to waiting.
+An entry can be locked by another CPU or in use elsewhere (a socket can be in one sockmap only); the kernel then
+prefers an error to waiting.
 
 ## Example
 ```
@@ -151,8 +151,8 @@ progs[0] = other_type_program          # all programs of a prog array are of one
 ```
 
 ## Repair
-Read the kernel's word in the message. Busy entries are worth another try; for prog arrays and maps of maps, use objects
-of the same kind as those that are in it.
+Read the kernel's word in the message. Busy entries are worth another try; for prog arrays and maps of maps, use
+objects of the same kind as those that are in it.
 """,
     ),
     Code(
