@@ -516,15 +516,3 @@ def can_run() -> tuple[bool, str]:
         if row.status != YES:
             return False, f"no {row.name} {row.area.split()[0]}s; {row.how}"
     return True, ""
-
-
-def can_run() -> tuple[bool, str]:
-    """Whether this process may load tracing programs here, and if not, why not."""
-    from osmia.kernel import refusals
-
-    number, log = _try_load(prog_types.number("tracepoint"), _RETURN_0)
-    if not number:
-        return True, ""
-    if number == errno.EPERM:
-        return False, refusals.not_permitted("BPF programs cannot be loaded", refusals.needs_of("tracepoint")).message
-    return False, f"BPF programs cannot be loaded: {verifier_log.parse(log).message or refusals.error_text(number)}"
