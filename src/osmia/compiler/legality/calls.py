@@ -104,12 +104,12 @@ def _count(context: Context, op: Op) -> bool:
 
 def _helper(context: Context, op: Op) -> None:
     from osmia.abi._table import suggest
-    from osmia.abi.helpers import TABLE
+    from osmia.abi.helpers import find, helpers
 
     name = op.attrs["name"]
-    row = TABLE.find(name)
+    row = find(name)
     if row is None:
-        hint = suggest(name, [entry.name for entry in TABLE])
+        hint = suggest(name, [entry.name for entry in helpers()])
         context.at(op, "IR018", f"there is no helper {name!r}", hint)
         return
     if not _count(context, op):
