@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the reference pages of ``docs/reference`` from the tables of the package.
 
-``scripts/docs.py`` writes the pages that changed and names them. ``scripts/docs.py --check`` writes nothing: it lists what
-is out of date or undocumented, and ends with status 1 if there is anything. A test runs it that way.
+``scripts/docs.py`` writes the pages that changed and names them. ``scripts/docs.py --check`` writes nothing: it lists
+what is out of date or undocumented, and ends with status 1 if there is anything. A test runs it that way.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ def tools_page() -> str:
     out += ["| tool | what it does |", "| --- | --- |"]
     out += [f"| [`{tool.name}`](#{tool.name}) | {_cell(tool.summary)} |" for tool in tools()]
     for tool in tools():
-        out += ["", f"## {tool.name}", ""]
-        for paragraph in tool.manual.split("\n\n"):
+        out += ["", f"## {tool.name}", "", f"{tool.summary[:1].upper()}{tool.summary[1:]}.", ""]
+        for paragraph in tool.manual.split("\n\n")[1:]:
             if paragraph.startswith("    "):
                 out += ["```", *(line.removeprefix("    ") for line in paragraph.split("\n")), "```", ""]
             else:
                 out += [*paragraph.replace("``", "`").split("\n"), ""]
         if own[tool.name]:
-            out += _option_table(own[tool.name]) + [""]
+            out += [*_option_table(own[tool.name]), ""]
         out.pop()
     out += ["", "All tools have the [common options](options.md#osmia-run) too."]
     return "\n".join(out) + "\n"
@@ -123,10 +123,9 @@ def options_page() -> str:
         out += ["", f"## osmia {each.name}", "", f"{each.summary[0].upper()}{each.summary[1:]}.", ""]
         if each.name == "run":
             out += [
-                "`osmia run TARGET [options] [-- COMMAND ...]`; the target is a tool, a program file or an object file. These"
-                " options all",
-                "programs share; a program's own come with them, see `osmia run TARGET --help`. A program file that runs"
-                " itself takes the same.",
+                "`osmia run TARGET [options] [-- COMMAND ...]`: TARGET is a tool, a program or an object file.",
+                "All programs share these options; a program's own come with them, see `osmia run TARGET --help`.",
+                "A program file that runs itself takes the same.",
                 "",
             ]
         out += _option_table(each.options)
@@ -154,8 +153,8 @@ def formats_page() -> str:
         "# Display formats",
         "",
         'How a column shows its values: `@prog.event(columns={"took": "ms"})` for the fields of an event,',
-        '`prog.show(map, columns={"value": "size"})` for a map, with `key` and `value` or the names of a struct\'s fields.',
-        "Formats of time take nanoseconds. In JSON and CSV a column has the text where it says so, else the raw number.",
+        '`prog.show(map, columns={"value": "size"})` for a map, with `key` and `value` or a struct\'s fields.',
+        "Formats of time take nanoseconds. In JSON and CSV a column has the text where it says so, else the number.",
         "",
         "| format | shows | a value | as text | in JSON |",
         "| --- | --- | --- | --- | --- |",
@@ -168,8 +167,8 @@ def formats_page() -> str:
     out += [
         "| `hidden` | the column is left out | | | nothing |",
         "",
-        "Without a format, integers show in decimal, `Char` as text, `Bytes` in hexadecimal, enums by name, `bool` as yes or",
-        "no, arrays and structs element by element.",
+        "Without a format, integers are decimal, `Char` is text, `Bytes` hexadecimal, enums show by name, `bool` as yes",
+        "or no, arrays and structs element by element.",
     ]
     return "\n".join(out) + "\n"
 
@@ -189,9 +188,8 @@ def hooks_page() -> str:
         "# Hooks",
         "",
         "Decorators of a `Program`. What a function's parameters are is told in",
-        "[the language](../language.md#hooks-and-their-arguments). *Filter*: the process filter (`--pid`, `--comm`, `--cgroup`,"
-        " `-- COMMAND`)",
-        "applies, unless `subject=None`.",
+        "[the language](../language.md#hooks-and-their-arguments). *Filter*: the process filter (`--pid`, `--comm`,",
+        "`--cgroup`, `-- COMMAND`) applies, unless `subject=None`.",
     ]
     for kind, row in hooks.HOOKS.items():
         method = getattr(hooks.HookDecorators, kind, None)
@@ -241,11 +239,10 @@ def _signature(method: Any) -> str:
 
 
 def _doc(method: Any) -> list[str]:
-    text = inspect.getdoc(method) or ""
-    lines = []
-    for line in text.replace("``", "`").split("\n"):
-        lines.append(re.sub(r":param (\w+): ", r"- `\1`: ", line))
-    return re.sub(r" (:param (\w+): )", r"\n- `\2`: ", "\n".join(lines)).split("\n")
+    """The docstring as Markdown, parameters as a list."""
+    text = (inspect.getdoc(method) or "").replace("``", "`")
+    text = re.sub(r"\s*:param (\w+): ", r"\n- `\1`: ", text)
+    return re.sub(r"([^\n])\n- ", r"\1\n\n- ", text, count=1).split("\n")
 
 
 def ir_page() -> str:
@@ -256,8 +253,8 @@ def ir_page() -> str:
     out = [
         "# Operations of the typed IR",
         "",
-        "[The typed IR](../ir.md) explains them; this is the table that the textual form, the checks, the evaluator and the code",
-        "generator read.",
+        "[The typed IR](../ir.md) explains them; this is the table that the textual form, checks, evaluator and",
+        "code generator read.",
         "",
         "| operation | operands | attributes | result | effects |",
         "| --- | --- | --- | --- | --- |",

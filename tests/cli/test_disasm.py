@@ -46,8 +46,9 @@ def clang_object(tmp_path_factory):
     if shutil.which("clang") is None:
         pytest.skip("clang is not installed")
     machine = subprocess.run(["gcc", "-print-multiarch"], capture_output=True, text=True, check=False).stdout.strip()
+    flags = ["-g", "-O2", "-target", "bpf", "-mcpu=v3", f"-I/usr/include/{machine}"]
     done = subprocess.run(
-        ["clang", "-g", "-O2", "-target", "bpf", "-mcpu=v3", f"-I/usr/include/{machine}", "-c", source, "-o", folder / "two.bpf.o"],
+        ["clang", *flags, "-c", source, "-o", folder / "two.bpf.o"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
