@@ -167,7 +167,7 @@ def formats_page() -> str:
     out += [
         "| `hidden` | the column is left out | | | nothing |",
         "",
-        "Without a format, integers are decimal, `Char` is text, `Bytes` hexadecimal, enums show by name, `bool` as yes",
+        "Without a format, integers show decimal, `Char` text, `Bytes` hexadecimal, enums by name, `bool` as yes",
         "or no, arrays and structs element by element.",
     ]
     return "\n".join(out) + "\n"

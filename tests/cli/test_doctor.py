@@ -76,6 +76,7 @@ def test_json_agrees_with_the_tables(capsys):
     assert names["helper"] == {row.name for row in helpers()}
     assert names["map type"] == {row.name for row in map_types() if row.number}
     assert names["program type"] == {row.name for row in prog_types() if row.number}
+    assert sum(data["tracepoints"].values()) > 0 and data["tracepoints"].get("syscalls", 1) > 0
     assert all(row["how"] for row in rows if row["status"] in ("no", "forbidden") and row["area"] != "setting")
 
 

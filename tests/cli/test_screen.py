@@ -38,3 +38,7 @@ def test_words_are_filled():
     text = columns(["word"] * 40, indent=4, width=40)
     assert all(line.startswith("    word") and display_width(line) <= 40 for line in text.split("\n"))
     assert text.split() == ["word"] * 40
+
+
+def test_words_with_spaces_stay_together():
+    assert columns(["one (1),", "two (2),", "three (3)"], indent=0, width=18) == "one (1), two (2),\nthree (3)"

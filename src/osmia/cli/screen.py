@@ -97,7 +97,7 @@ def _cell(text: str) -> str:
 
 
 def columns(words: Sequence[str], indent: int = 2, width: int = 0) -> str:
-    """Words in lines of at most ``width`` characters (the terminal's, 100 in a pipe), separated by spaces."""
+    """Words in lines of at most ``width`` characters (the terminal's, 100 in a pipe), separated by spaces; none is broken."""
     import textwrap
 
     if not width:
@@ -105,11 +105,12 @@ def columns(words: Sequence[str], indent: int = 2, width: int = 0) -> str:
 
         width = min(120, shutil.get_terminal_size((100, 24)).columns) if sys.stdout.isatty() else 100
     lead = " " * indent
-    return textwrap.fill(
-        " ".join(words),
+    filled = textwrap.fill(
+        " ".join(word.replace(" ", "\x1f") for word in words),
         width,
         initial_indent=lead,
         subsequent_indent=lead,
         break_on_hyphens=False,
         break_long_words=False,
     )
+    return filled.replace("\x1f", " ")

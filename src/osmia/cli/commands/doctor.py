@@ -131,6 +131,21 @@ def _cache() -> Row:
     return Row("software", "cache", YES, cache.root)
 
 
+def _tracepoints() -> dict[str, int]:
+    """How many tracepoints each category has; nothing where tracefs cannot be read."""
+    from osmia.diagnostics import AttachError
+    from osmia.kernel import tracefs
+
+    counts: dict[str, int] = {}
+    try:
+        for name in tracefs.tracepoints():
+            category = name.partition(":")[0]
+            counts[category] = counts.get(category, 0) + 1
+    except AttachError:
+        pass  # the row of the hook tells why
+    return counts
+
+
 def _stale() -> list[str]:
     """What ended runs left attached, in words."""
     from osmia.kernel import journal
@@ -166,6 +181,7 @@ def _print_json(able: bool, why: str, groups: Sequence[Group], software: Sequenc
         {"area": row.area, "name": row.name, "status": row.status, "detail": row.detail, "how": row.how or None}
         for row in [*software, *rows]
     ]
+    body["tracepoints"] = _tracepoints()
     body["left_behind"] = stale
     write_json(body)
 
@@ -191,12 +207,20 @@ def _print(
         # Settings limit only those who lack rights.
         if group.title != "Settings" or everything or not able:
             _print_group(group, everything)
+    if everything:
+        _print_tracepoints(_tracepoints())
     for what in stale:
         write(f"\nleft by an ended run: {what}")
     if stale:
         write("\nosmia doctor --clean removes it\n")
     if not everything:
         write("\n" + paint("dim", "What is available is listed by osmia doctor --all.") + "\n")
+
+
+def _print_tracepoints(counts: dict[str, int]) -> None:
+    if counts:
+        write(f"\n{paint('bold', 'Tracepoints')}: {sum(counts.values())} in {len(counts)} categories\n")
+        write(columns(_listed([f"{name}:* ({count})" for name, count in counts.items()]), indent=4) + "\n")
 
 
 def _print_group(group: Group, everything: bool) -> None:

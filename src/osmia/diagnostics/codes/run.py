@@ -538,4 +538,26 @@ osmia run xdpcount --interface eth0
 ```
 """,
     ),
+    Code(
+        "RUN035",
+        "no tracepoint matches the pattern",
+        """
+## Meaning
+A tracepoint was given as a pattern, such as `syscalls:sys_enter_open*`, and this kernel has none that matches.
+
+## Why
+A pattern is looked up when the program starts, since kernels differ in their tracepoints. A program attached nowhere would
+run and show nothing.
+
+## Example
+```python
+@prog.tracepoint("sycalls:sys_enter_open*")
+def enter(args: TracepointArgs) -> None: ...
+```
+
+## Repair
+`osmia doctor --all` lists the categories; the file `available_events` of tracefs lists all tracepoints. Give the function several
+targets if kernels name the same thing differently.
+""",
+    ),
 )
