@@ -97,7 +97,7 @@ def _cell(text: str) -> str:
 
 
 def columns(words: Sequence[str], indent: int = 2, width: int = 0) -> str:
-    """Words in lines of at most ``width`` characters (the terminal's, 100 in a pipe), separated by spaces; none is broken."""
+    """Words, none of them broken, in lines of at most ``width`` characters (the terminal's, 100 in a pipe)."""
     import textwrap
 
     if not width:
