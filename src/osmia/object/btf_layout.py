@@ -133,7 +133,7 @@ class LayoutReader:
     def composite(self, found: Composite, depth: int) -> Layout:
         fields: list[Field] = []
         self.members(found, found, 0, fields, depth)
-        made = Struct(found.name, fields, found.size, alignof(self.btf, found))
+        made = Struct(found.name, fields, found.size, max(alignof(self.btf, found), 1))
         # Layouts share what they have in common, but spelled out (``plain``) each use counts.
         weight = 1 + sum([self.weight(field.type) for field in fields])
         if weight > MAX_FIELDS:

@@ -162,7 +162,7 @@ def _lay_out_kconfig(elf: ElfFile, btf: Btf, found: DataSec) -> DataSec:
     sized = []
     for entry in found.entries:
         var = _variable(elf, btf, entry, found)
-        size, align = btf.sizeof(var), btf.alignof(var)
+        size, align = btf.sizeof(var), max(btf.alignof(var), 1)
         sized.append((-align, -size, var.name, entry.type_id))
     entries, offset = [], 0
     for align, size, _, type_id in sorted(sized):

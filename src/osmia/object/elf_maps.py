@@ -75,6 +75,8 @@ def read_maps(elf: ElfFile, sections: Sections, spec: CollectionSpec) -> MapPlac
         var = btf.by_id(entry.type_id)
         if not isinstance(var, Var) or entry.offset in places.by_offset or var.name in spec.maps:
             raise elf.error("OBJ017", f"type #{entry.type_id} in .maps is no variable, or defines a map a second time")
+        if entry.offset + btf.sizeof(var) > section.size:
+            raise elf.error("OBJ017", f"the definition of map {var.name!r} reaches past the end of .maps")
         try:
             made, values = map_definition(btf, var.type_id, var.name, sections.layouts)
         except ObjectError as error:

@@ -28,11 +28,23 @@ if TYPE_CHECKING:
     from osmia.object.spec import MapSpec
 
 POINTER = 8
+MAX_STATIC = 1 << 20
+"""Most static values of a map: each takes eight bytes of the object, up to the last one."""
 
 
 def static_values(made: MapSpec) -> list[tuple[int, str]]:
-    """The static values that an object can express: names of programs or maps, by index."""
-    return sorted((int.from_bytes(key, "little"), value) for key, value in made.contents if isinstance(value, str))
+    """The static values that an object can express: names of programs or maps, by index.
+
+    :raises ObjectError: OBJ023, an index that no object could hold.
+    """
+    found = sorted((int.from_bytes(key, "little"), value) for key, value in made.contents if isinstance(value, str))
+    if found and (found[-1][0] >= MAX_STATIC or any(len(key) != 4 for key, _ in made.contents)):
+        raise ObjectError(
+            "OBJ023",
+            f"map {made.name!r} has a static value at {found[-1][0]}",
+            hint=f"static values have 4-byte keys below {MAX_STATIC}",
+        )
+    return found
 
 
 def define_map(builder: BtfBuilder, btf: Btf | None, made: MapSpec, old: Var | None) -> tuple[int, int, int]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _S32 = Packer("<i")
 _TEXT = ".text"
+_MAX_FILL = 1 << 26
 _OWN_SECTIONS = ("license", "version")
 
 
@@ -288,6 +289,8 @@ class _Writer:
         if isinstance(data, str) or len(data) > made.value_size or not made.value_size:
             raise ObjectError("OBJ023", f"section {name!r} has contents that are not its {made.value_size} bytes")
         zero = name == ".bss" or name.startswith(".bss.")
+        if not zero and made.value_size - len(data) > _MAX_FILL:
+            raise ObjectError("OBJ023", f"section {name!r} has {len(data)} of {made.value_size} bytes of contents")
         section = self.elf.variables(name, constant=made.frozen, zero=zero)
         section.size = made.value_size
         if not zero:
