@@ -31,7 +31,9 @@ def collect(spec: CollectionSpec, loaded: Any, streams: Iterable[Any], names: St
         if variable in spec.global_vars:
             _add(found, cause, loaded.get_global(variable))
     for stream in streams:
-        _add(found, f"events of {stream.schema.name}: buffer {stream.schema.map_name} was full", stream.lost())
+        if stream.lost():
+            _add(found, f"events of {stream.schema.name}: buffer {stream.schema.map_name} was full", stream.lost())
+        _add(found, "printed values that did not take their format", getattr(stream, "unformatted", 0))
     _add(found, "stacks that could not be read", names.unnamed)
     return found
 

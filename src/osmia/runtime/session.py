@@ -220,9 +220,10 @@ class Session:
         tree[self._command.pid] = 1
 
     def _open_streams(self) -> None:
-        from osmia.runtime.streams import open_streams
+        if self.spec.events or self.spec.extras.get("prints"):
+            from osmia.runtime.streams import open_streams
 
-        self._streams = open_streams(self)
+            self._streams = open_streams(self)
 
     def _attach(self) -> None:
         from osmia.runtime.hooks import attach_all
