@@ -59,6 +59,10 @@ def _attach(loaded: LoadedCollection, name: str, hook: Hook, target: str, option
     settings = {key: value for key, value in hook.options.items() if key not in ("targets", "when")}
     if options.pid and hook.kind in ("uprobe", "uretprobe", "usdt") and not settings.get("pid"):
         settings["pid"] = options.pid
+    if hook.kind == "usdt" and not settings.get("locations"):
+        from osmia.runtime.usdt import locations
+
+        settings["locations"] = locations(loaded, settings)
     return attach(loaded.programs[name], NewHook(hook.kind, target, settings), maps=loaded.maps)
 
 

@@ -46,7 +46,7 @@ def compile_object(program: ProgramDecl) -> bytes:
 
     :raises CompileError: the program cannot be compiled exactly.
     """
-    from osmia.compiler import compile_module
+    from osmia.compiler.codegen import compile_module
     from osmia.frontends.python import compile_program
     from osmia.object.meta import make_meta
     from osmia.object.spec import GlobalVar
@@ -66,7 +66,7 @@ def compile_object(program: ProgramDecl) -> bytes:
 
 def intermediate(program: ProgramDecl, form: str) -> str:
     """The program's typed IR (``ir``) or LLVM's text (``llvm``)."""
-    from osmia.compiler import llvm_ir
+    from osmia.compiler.codegen import llvm_ir
     from osmia.compiler.text import print_module
     from osmia.frontends.python import compile_program
 

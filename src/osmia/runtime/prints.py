@@ -6,12 +6,16 @@ from osmia.object.layout import from_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from osmia.runtime.session import Session
 
 PRINTS = "osmia_prints"
 """The ring that ``print`` uses; the formats are ``extras["prints"]``, found by the number each record begins with."""
+
+
+_CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
 
 
 class PrintStream:
@@ -69,6 +73,6 @@ class PrintStream:
             at, spec, conversion = piece
             value = values[at]
             if conversion:
-                value = {"r": repr, "s": str, "a": ascii}[conversion](value)
+                value = _CONVERSIONS[conversion](value)
             shown.append(format(value, spec))
         return "".join(shown)

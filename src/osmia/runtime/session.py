@@ -210,7 +210,7 @@ class Session:
     def _seed_tree(self) -> None:
         if self._command is None:
             return
-        tree = self.loaded.maps.get(filters.TREE_MAP)
+        tree: Any = self.loaded.maps.get(filters.TREE_MAP)
         if tree is None:
             raise RunError(
                 "RUN032",
