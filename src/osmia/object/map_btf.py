@@ -64,8 +64,11 @@ def define_map(builder: BtfBuilder, btf: Btf | None, made: MapSpec, old: Var | N
             return old.id, btf.sizeof(old) + _room(btf, old, made, values), values
     struct = _definition(builder, made)
     type_id = builder.add(struct)
-    places = [member.bit_offset // 8 for member in struct.members if member.name == "values"]
-    return builder.add(Var(made.name, type_id, LINKAGE_GLOBAL)), struct.size, places[0] if places else -1
+    entries = static_values(made)
+    # The array of values has no size of its own, which libbpf insists on: the variable is larger than its type.
+    values = struct.size if struct.members[-1].name == "values" else -1
+    size = struct.size + (POINTER * (entries[-1][0] + 1) if entries and values >= 0 else 0)
+    return builder.add(Var(made.name, type_id, LINKAGE_GLOBAL)), size, values
 
 
 def _room(btf: Btf, old: Var, made: MapSpec, values: int) -> int:
@@ -106,21 +109,18 @@ def _definition(builder: BtfBuilder, made: MapSpec, inner: bool = False) -> Stru
     laid = [Member(name, type_id, 64 * index) for index, (name, type_id) in enumerate(members)]
     size = POINTER * len(laid)
     if not inner and (made.inner is not None or made.kind == "prog_array"):
-        entries = static_values(made)
-        count = entries[-1][0] + 1 if entries else 0
-        laid.append(Member("values", _pointers(builder, made, count), 8 * size))
-        size += POINTER * count
+        laid.append(Member("values", _pointers(builder, made), 8 * size))
     return Struct("", size, laid)
 
 
-def _pointers(builder: BtfBuilder, made: MapSpec, count: int) -> int:
+def _pointers(builder: BtfBuilder, made: MapSpec) -> int:
     if made.inner is not None:
         target = builder.add(_definition(builder, made.inner, True))
     else:
         context = builder.add(Ptr(0))
         target = builder.add(FuncProto(_int(builder), [Param("", context)]))
     index = builder.add(Int("__ARRAY_SIZE_TYPE__", 4))
-    return builder.add(Array(builder.add(Ptr(target)), index, count))
+    return builder.add(Array(builder.add(Ptr(target)), index, 0))
 
 
 def _int(builder: BtfBuilder) -> int:
