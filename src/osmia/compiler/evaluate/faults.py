@@ -1,4 +1,4 @@
-"""How the evaluator refuses: a fault is something that the verifier would refuse or that generated code must never do."""
+"""How the evaluator refuses: a fault is what the verifier would refuse, or what generated code must never do."""
 
 from __future__ import annotations
 

@@ -248,12 +248,10 @@ def locate(pointer: Pointer, size: int, write: bool, space: Space | None = None)
     if space is not None and space is not Space.MEM and region.space not in _ALLOWED.get(space, (space,)):
         raise Fault("IR343", f"the pointer's type says {space.value}, and it points to {region.name}")
     start = pointer.offset
-    if region.space is Space.PACKET:
-        if not pointer.low <= start <= start + size <= pointer.high:
-            proven = f"bytes {pointer.low} to {pointer.high}" if pointer.high > pointer.low else "nothing"
-            raise Fault(
-                "IR345", f"{verb} {size} bytes at {start} of the packet, of which {proven} is proven", "use br.packet"
-            )
+    if region.space is Space.PACKET and not pointer.low <= start <= start + size <= pointer.high:
+        proven = f"bytes {pointer.low} to {pointer.high}" if pointer.high > pointer.low else "nothing"
+        what = f"{verb} {size} bytes at {start} of the packet, of which {proven} is proven"
+        raise Fault("IR345", what, "use br.packet")
     if start < 0 or start + size > len(region.data):
         raise Fault("IR341", f"{verb} {size} bytes at offset {start} of {region.name}, which has {len(region.data)}")
     if write and not region.writable:
