@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from struct import error as StructError
 
 from osmia.diagnostics.errors import LoadError, UsageError
 from osmia.diagnostics.text import clean
@@ -186,7 +187,7 @@ def _load_btf(
         for program in chosen:
             lines[program.name] = btf_blob.line_info(program, blob)
         data = blob.finish()
-    except (ValueError, IndexError, ArithmeticError) as error:
+    except (ValueError, IndexError, StructError) as error:
         raise LoadError("KRN018", f"the type information of '{clean(spec.name)}' is malformed: {error}") from None
     fd = syscall.btf_load(data)
     if fd >= 0:

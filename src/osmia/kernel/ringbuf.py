@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 BUSY, DISCARDED = 1 << 31, 1 << 30
 HEADER = 8
 _LENGTH = DISCARDED - 1
+_ANY_FATE = 0xFFFFFFFF ^ DISCARDED  # leaves the length and the busy flag
 _PAGE = mmap.PAGESIZE
 _CHUNK = 256 << 10
 _WORTH = 64  # records at the start of a run that are worth a view of their own
@@ -308,8 +309,11 @@ class RingReader:
                 good = count if right.all() else int(right.argmin())
                 same = good
                 if good < min(count, _WORTH):
-                    alike = lengths & ~DISCARDED == size
+                    seen = lengths.copy()  # one look: a record may be finished between two
+                    right = seen == size
+                    alike = seen & _ANY_FATE == size
                     same = count if alike.all() else int(alike.argmin())
+                    good = count if right.all() else int(right.argmin())
                 _fence()
             if same > good:
                 yield offset, same, right[:same]
@@ -377,6 +381,6 @@ class RingReader:
 def _leading(lengths: list[int], size: int) -> int:
     """How many of the first lengths are ``size``, discarded or not."""
     for index, length in enumerate(lengths):
-        if length & ~DISCARDED != size:
+        if length & _ANY_FATE != size:
             return index
     return len(lengths)

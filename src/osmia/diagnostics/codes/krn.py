@@ -244,14 +244,14 @@ The program calls a helper function of the kernel that the running kernel does n
 this type call.
 
 ## Why
-Each program type has its own list of helpers: a packet filter may not send signals, and a tracing program may not
-rewrite packets. The list grows with each kernel release.
+Each program type has its own list of helpers: a socket filter may not redirect packets, and a tracing program may not
+rewrite them. The list grows with each kernel release.
 
 ## Example
 ```
 @prog.xdp
 def count(ctx):
-    pid = current_pid()        # there is no current process when a packet arrives
+    skb_vlan_pop(ctx)          # there is no sk_buff yet when XDP sees a packet
 ```
 
 ## Repair
