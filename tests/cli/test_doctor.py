@@ -11,7 +11,7 @@ import pytest
 from osmia.cli.main import main
 from osmia.kernel import journal
 
-AREAS = {"software", "right", "setting", "hook", "program type", "map type", "helper", "feature"}
+AREAS = {"software", "right", "setting", "kernel", "hook", "program type", "map type", "helper", "feature"}
 
 LEAVE_A_PIN = """
 import os, sys
@@ -47,7 +47,7 @@ def test_text(capsys):
     text = capsys.readouterr().out
     assert text.startswith("Osmia ") and f"Linux {os.uname().release}" in text
     assert "\nPrograms can be run here.\n" in text
-    for title in ("Software", "Rights", "Hooks", "Program types", "Map types", "Helpers", "Features"):
+    for title in ("Software", "Rights", "Kernel", "Hooks", "Program types", "Map types", "Helpers", "Features"):
         assert f"\n{title}: " in text
     assert "percpu_hash" not in text
 
@@ -77,7 +77,7 @@ def test_json_agrees_with_the_tables(capsys):
     assert names["map type"] == {row.name for row in map_types() if row.number}
     assert names["program type"] == {row.name for row in prog_types() if row.number}
     assert sum(data["tracepoints"].values()) > 0 and data["tracepoints"].get("syscalls", 1) > 0
-    assert all(row["how"] for row in rows if row["status"] in ("no", "forbidden") and row["area"] != "setting")
+    assert all(row["remedy"] for row in rows if row["status"] != "yes")
 
 
 @pytest.mark.kernel

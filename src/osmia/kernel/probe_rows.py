@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 YES, NO, FORBIDDEN, UNKNOWN = "yes", "no", "forbidden", "unknown"
 STATUSES = (YES, NO, FORBIDDEN, UNKNOWN)
 PROGRAM_TYPE, MAP_TYPE, HELPER, HOOK = "program type", "map type", "helper", "hook"
-KERNEL, FEATURE, PERMISSION = "kernel", "feature", "permission"
-AREAS = (PERMISSION, KERNEL, HOOK, PROGRAM_TYPE, MAP_TYPE, HELPER, FEATURE)
+KERNEL, FEATURE, RIGHT, SETTING = "kernel", "feature", "right", "setting"
+AREAS = (RIGHT, SETTING, KERNEL, HOOK, PROGRAM_TYPE, MAP_TYPE, HELPER, FEATURE)
 
 
 class Row:
@@ -75,6 +75,10 @@ class Config:
 
     def __init__(self, settings: dict[str, str] | None = None) -> None:
         self._settings = settings
+
+    def forget(self) -> None:
+        """Reads them again next time."""
+        self._settings = None
 
     def get(self, option: str) -> str | None:
         """``y``, ``m``, a value, ``""`` for one that is not set; None where the configuration cannot be read."""
@@ -167,6 +171,8 @@ def answered(
     if not number or number in good:
         return yes(area, name, version)
     if number in (errno.EPERM, errno.EACCES):
+        if config.missing(options):  # more rights would not help
+            return absent(area, name, version, number, options)
         return forbidden(area, name, version, what, needs, kind)
     if number == errno.ENOSYS:
         return Row(

@@ -9,7 +9,7 @@ import os
 from osmia.kernel import permissions, release, syscall
 from osmia.kernel.inspect_mounts import mounts_of
 from osmia.kernel.probe_hooks import since
-from osmia.kernel.probe_rows import FORBIDDEN, KERNEL, NO, PERMISSION, UNKNOWN, Row, absent, answered, config, yes
+from osmia.kernel.probe_rows import FORBIDDEN, KERNEL, NO, RIGHT, SETTING, UNKNOWN, Row, absent, answered, config, yes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,21 +48,21 @@ def _capability(now: Permissions, name: str, purpose: str) -> Row:
     title = "CAP_" + name.upper()
     bit, version = permissions.CAPABILITIES[name]
     if version is not None and not release.has(version):
-        return absent(PERMISSION, title, version, remedy="CAP_SYS_ADMIN stands for it")
+        return absent(RIGHT, title, version, remedy="CAP_SYS_ADMIN stands for it")
     if now.has(name):
         own = now.effective >> bit & 1
-        return yes(PERMISSION, title, version, purpose if own else f"{purpose} (CAP_SYS_ADMIN includes it)")
+        return yes(RIGHT, title, version, purpose if own else f"{purpose} (CAP_SYS_ADMIN includes it)")
     return Row(
-        PERMISSION, title, NO, version, f"missing; it is needed {purpose}",
+        RIGHT, title, NO, version, f"missing; it is needed {purpose}",
         f"run as root (sudo), or give the interpreter the capability: setcap cap_{name}+ep", "not held",
     )  # fmt: skip
 
 
 def _namespace(now: Permissions) -> Row:
     if now.initial_userns:
-        return yes(PERMISSION, "user namespace", reason="the machine's own")
+        return yes(RIGHT, "user namespace", reason="the machine's own")
     return Row(
-        PERMISSION, "user namespace", FORBIDDEN, None,
+        RIGHT, "user namespace", FORBIDDEN, None,
         "this process is in a user namespace of its own, where capabilities do not count for BPF",
         "run it outside of the container, or as real root",
     )  # fmt: skip
@@ -72,19 +72,19 @@ def _lockdown(now: Permissions) -> Row:
     name = "lockdown"
     if now.lockdown == "confidentiality":
         return Row(
-            PERMISSION, name, FORBIDDEN, (5, 4), "confidentiality: no program may read kernel memory",
+            RIGHT, name, FORBIDDEN, (5, 4), "confidentiality: no program may read kernel memory",
             "boot without secure boot or lockdown=confidentiality",
         )  # fmt: skip
     if now.lockdown == "integrity":
-        return yes(PERMISSION, name, (5, 4), "integrity: programs may read, but not write to user memory")
-    return yes(PERMISSION, name, (5, 4), "off" if now.lockdown else "this kernel has none")
+        return yes(RIGHT, name, (5, 4), "integrity: programs may read, but not write to user memory")
+    return yes(RIGHT, name, (5, 4), "off" if now.lockdown else "this kernel has none")
 
 
 def _seccomp() -> Row:
     status = _status("Seccomp")
     if status == "2":
-        return yes(PERMISSION, "seccomp", reason="a filter is active; it may refuse system calls with EPERM or ENOSYS")
-    return yes(PERMISSION, "seccomp", reason="no filter")
+        return yes(RIGHT, "seccomp", reason="a filter is active; it may refuse system calls with EPERM or ENOSYS")
+    return yes(RIGHT, "seccomp", reason="no filter")
 
 
 def _status(key: str) -> str:
@@ -99,15 +99,15 @@ def _unprivileged(now: Permissions) -> Row:
     name, version = "unprivileged BPF", (4, 4)
     setting = now.sysctls.get("unprivileged_bpf")
     if setting == 0:
-        return yes(PERMISSION, name, version, "any user may load socket_filter and cgroup_skb programs")
+        return yes(SETTING, name, version, "any user may load socket_filter and cgroup_skb programs")
     if setting is None:
         return Row(
-            PERMISSION, name, UNKNOWN, version, "kernel.unprivileged_bpf_disabled cannot be read",
+            SETTING, name, UNKNOWN, version, "kernel.unprivileged_bpf_disabled cannot be read",
             "mount /proc, or ask the machine's owner",
         )  # fmt: skip
     locked = setting == 1
     return Row(
-        PERMISSION, name, NO, version, f"kernel.unprivileged_bpf_disabled={setting}: programs are for the privileged",
+        SETTING, name, NO, version, f"kernel.unprivileged_bpf_disabled={setting}: programs are for the privileged",
         "it holds until the next boot; programs need CAP_BPF" if locked
         else "root does not need it; sysctl -w kernel.unprivileged_bpf_disabled=0 allows it to all users",
         "kernel.unprivileged_bpf_disabled",
@@ -118,15 +118,15 @@ def _paranoid(now: Permissions) -> Row:
     name = "perf events"
     setting = now.sysctls.get("paranoid")
     if setting is None:
-        return absent(PERMISSION, name, None, options=("CONFIG_PERF_EVENTS",), reason="this kernel has no perf events")
+        return absent(SETTING, name, None, options=("CONFIG_PERF_EVENTS",), reason="this kernel has no perf events")
     words = f"kernel.perf_event_paranoid={setting}"
     if now.has("perfmon"):
-        return yes(PERMISSION, name, reason=f"{words} does not bind this process")
+        return yes(SETTING, name, reason=f"{words} does not bind this process")
     if setting <= 0:
-        return yes(PERMISSION, name, reason=f"{words}: any user may watch whole CPUs")
+        return yes(SETTING, name, reason=f"{words}: any user may watch whole CPUs")
     most = {1: "its own processes, kernel included", 2: "its own processes, user code only"}
     return Row(
-        PERMISSION, name, FORBIDDEN, None, f"{words}: this user may watch {most.get(setting, 'nothing')}",
+        SETTING, name, FORBIDDEN, None, f"{words}: this user may watch {most.get(setting, 'nothing')}",
         "run with CAP_PERFMON (sudo), or sysctl -w kernel.perf_event_paranoid=-1",
     )  # fmt: skip
 
@@ -140,13 +140,13 @@ def _addresses(now: Permissions) -> Row:
         with open("/proc/kallsyms", "rb") as file:
             shown = any(line.split(b" ", 1)[0].strip(b"0") for line in file.readlines(1 << 14))
     except OSError:
-        return absent(PERMISSION, name, None, options=("CONFIG_KALLSYMS",), reason="there is no /proc/kallsyms")
+        return absent(SETTING, name, None, options=("CONFIG_KALLSYMS",), reason="there is no /proc/kallsyms")
     if shown:
-        return yes(PERMISSION, name, reason=words)
+        return yes(SETTING, name, reason=words)
     remedy = "run with CAP_SYSLOG (sudo)"
     if setting == 2:
         remedy = "sysctl -w kernel.kptr_restrict=1, and run with CAP_SYSLOG (sudo): 2 hides them from everybody"
-    return Row(PERMISSION, name, FORBIDDEN, None, f"{words}: the kernel hides its addresses from this process", remedy)
+    return Row(SETTING, name, FORBIDDEN, None, f"{words}: the kernel hides its addresses from this process", remedy)
 
 
 def _memory(now: Permissions) -> Row:
@@ -154,12 +154,12 @@ def _memory(now: Permissions) -> Row:
 
     name = "locked memory"
     if release.has(_LIMITS_LIFTED):
-        return yes(PERMISSION, name, reason="maps count against the cgroup's memory (Linux 5.11)")
+        return yes(SETTING, name, reason="maps count against the cgroup's memory (Linux 5.11)")
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if limit == resource.RLIM_INFINITY or now.has("sys_resource"):
-        return yes(PERMISSION, name, reason="without limit, or this process may lift it")
+        return yes(SETTING, name, reason="without limit, or this process may lift it")
     return Row(
-        PERMISSION, name, FORBIDDEN, None, f"limited to {limit // 1024} KiB, against which maps and programs count",
+        SETTING, name, FORBIDDEN, None, f"limited to {limit // 1024} KiB, against which maps and programs count",
         "ulimit -l unlimited (as root), or LimitMEMLOCK=infinity in a systemd unit",
     )  # fmt: skip
 

@@ -82,20 +82,21 @@ def main(words: list[str]) -> int:
 def _groups() -> list[Group]:
     from osmia.kernel import probe
 
-    rights = probe.rights()
+    rights = probe.permissions()
     return [
         Group("Rights", [row for row in rights if row.area == "right"], detailed=True),
         Group("Settings", [row for row in rights if row.area == "setting"], detailed=True),
-        Group("Hooks", probe.hooks(), detailed=True),
-        Group("Program types", probe.prog_type_rows()),
-        Group("Map types", probe.map_type_rows()),
-        Group("Helpers", probe.helper_rows()),
-        Group("Features", probe.features()),
+        Group("Kernel", probe.probe_system(), detailed=True),
+        Group("Hooks", probe.probe_hooks(), detailed=True),
+        Group("Program types", probe.probe_program_types()),
+        Group("Map types", probe.probe_map_types()),
+        Group("Helpers", probe.probe_helpers()),
+        Group("Features", probe.probe_features()),
     ]
 
 
 def _software() -> list[Row]:
-    """The packages that Osmia uses, the kernel's type information, the cache."""
+    """The packages that Osmia uses, and the cache."""
     from importlib.metadata import PackageNotFoundError, version
 
     from osmia.kernel.probe import NO, YES, Row
@@ -103,21 +104,10 @@ def _software() -> list[Row]:
     rows = []
     for name, what in _PACKAGES:
         try:
-            rows.append(Row("software", name, YES, f"{version(name)}, {what}"))
+            rows.append(Row("software", name, YES, None, f"{version(name)}, {what}"))
         except PackageNotFoundError:
-            rows.append(Row("software", name, NO, what, _OPTIONAL.get(name, f"pip install {name}")))
-    return [*rows, _type_information(), _cache()]
-
-
-def _type_information() -> Row:
-    from osmia.kernel.probe import NO, YES, Row
-
-    path = "/sys/kernel/btf/vmlinux"
-    if os.access(path, os.R_OK):
-        return Row("software", "kernel types (BTF)", YES, path)
-    return Row(
-        "software", "kernel types (BTF)", NO, "kernel structs cannot be read", "a kernel with CONFIG_DEBUG_INFO_BTF"
-    )
+            rows.append(Row("software", name, NO, None, what, _OPTIONAL.get(name, f"pip install {name}")))
+    return [*rows, _cache()]
 
 
 def _cache() -> Row:
@@ -127,8 +117,10 @@ def _cache() -> Row:
     cache = Cache()
     cache.load("programs", b"\0" * 20)
     if cache.note:
-        return Row("software", "cache", NO, cache.note, "give the folder to this user alone, or set OSMIA_CACHE_DIR")
-    return Row("software", "cache", YES, cache.root)
+        return Row(
+            "software", "cache", NO, None, cache.note, "give the folder to this user alone, or set OSMIA_CACHE_DIR"
+        )
+    return Row("software", "cache", YES, None, cache.root)
 
 
 def _tracepoints() -> dict[str, int]:
@@ -177,10 +169,7 @@ def _clean(as_json: bool) -> int:
 def _print_json(able: bool, why: str, groups: Sequence[Group], software: Sequence[Row], stale: list[str]) -> None:
     rows = [row for group in groups for row in group.rows]
     body: dict[str, Any] = {**_machine(), "can_run": able, "why_not": None if able else why}
-    body["rows"] = [
-        {"area": row.area, "name": row.name, "status": row.status, "detail": row.detail, "how": row.how or None}
-        for row in [*software, *rows]
-    ]
+    body["rows"] = [row.plain() for row in [*software, *rows]]
     body["tracepoints"] = _tracepoints()
     body["left_behind"] = stale
     write_json(body)
@@ -233,7 +222,7 @@ def _print_group(group: Group, everything: bool) -> None:
             headings = [Heading("  STATUS"), Heading("NAME"), Heading("FOUND", wide=True)]
             table(
                 [*headings, Heading("HOW TO GET IT", wide=True)],
-                [(f"  {row.status}", row.name, row.detail or "-", row.how or "-") for row in shown],
+                [(f"  {row.status}", row.name, row.reason or "-", row.remedy or "-") for row in shown],
             )
         return
     for status, how, names in _gathered(missing):
@@ -247,7 +236,7 @@ def _gathered(rows: Iterable[Row]) -> list[tuple[str, str, list[str]]]:
     """Names by status and by what would help, in the order of their first occurrence."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        found.setdefault((row.status, row.how), []).append(row.name)
+        found.setdefault((row.status, row.remedy), []).append(row.name)
     return [(status, how, names) for (status, how), names in found.items()]
 
 
