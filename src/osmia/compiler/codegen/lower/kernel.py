@@ -59,7 +59,8 @@ def _lower_core_field(f: FunctionLowering, op: Op) -> None:
 
 def _info(f: FunctionLowering, place: str, kind: int) -> str:
     f.need("declare i32 @llvm.bpf.preserve.field.info.p0(ptr, i64)")
-    return f.assign(f"call i32 @llvm.bpf.preserve.field.info.p0(ptr {place}, i64 {kind})")
+    # Hidden: LLVM's pass fails an assertion on a record that nothing uses.
+    return f.hide(f.assign(f"call i32 @llvm.bpf.preserve.field.info.p0(ptr {place}, i64 {kind})"), "i32")
 
 
 @lowers("core_bitfield")
@@ -132,6 +133,7 @@ def _lower_core_info(f: FunctionLowering, op: Op) -> None:
             f", !llvm.preserve.access.index {node}",
         )
         type_ = "i64"
+        value = f.hide(value, type_)
     elif what.startswith("type"):
         flag = core.TYPE_EXISTS if what == "type_exists" else core.TYPE_SIZE
         kernel.used = True
@@ -141,6 +143,7 @@ def _lower_core_info(f: FunctionLowering, op: Op) -> None:
             f", !llvm.preserve.access.index {kernel.type_node(base)}",
         )
         type_ = "i32"
+        value = f.hide(value, type_)
     else:
         kind = {"field_exists": core.FIELD_EXISTS, "field_size": core.FIELD_SIZE, "field_offset": core.FIELD_OFFSET}
         value = _info(f, _path(f, "null", base, tuple(op.attrs["steps"]), op.span), kind[what])
