@@ -1,9 +1,8 @@
 """The arguments of kernel functions, as types: ``def drop(ctx: XdpContext) -> int``.
 
 The hook decides what the argument is; the annotation is for readers and checkers, and one that contradicts the hook
-is an
-error. Fields are those of the kernel's uapi structs (``include/uapi/linux/bpf.h``) under their own names, at the
-offsets that natural alignment gives. ``# rw`` fields may be written from the hooks that the kernel allows.
+is an error. Fields are those of the kernel's uapi structs (``include/uapi/linux/bpf.h``); ``osmia.abi.contexts`` knows
+where they are and which programs may read and write them.
 """
 
 from __future__ import annotations
@@ -20,10 +19,13 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """Base of all contexts."""
+    """Base of all contexts.
+
+    :cvar STRUCT: the uapi struct with the fields, ``""`` where the hook's target decides.
+    """
 
     __slots__ = ()
-    FIELDS: tuple[str, ...] = ()
+    STRUCT = ""
 
 
 class _Open(Context):
@@ -99,11 +101,11 @@ class _Packet(Context):
 class XdpContext(_Packet):
     """A packet at an XDP hook (``struct xdp_md``)."""
 
-    FIELDS = (
-        "data u32", "data_end u32", "data_meta u32", "ingress_ifindex u32", "rx_queue_index u32",
-        "egress_ifindex u32",
-    )  # fmt: skip
+    STRUCT = "xdp_md"
     if TYPE_CHECKING:
+        data: u64
+        data_end: u64
+        data_meta: u64
         ingress_ifindex: u32
         rx_queue_index: u32
         egress_ifindex: u32
@@ -112,15 +114,10 @@ class XdpContext(_Packet):
 class SkbContext(_Packet):
     """A packet in the network stack (``struct __sk_buff``)."""
 
-    FIELDS = (
-        "len u32", "pkt_type u32", "mark u32 rw", "queue_mapping u32 rw", "protocol u32", "vlan_present u32",
-        "vlan_tci u32", "vlan_proto u32", "priority u32 rw", "ingress_ifindex u32", "ifindex u32", "tc_index u32 rw",
-        "cb u32*5 rw", "hash u32", "tc_classid u32 rw", "data u32", "data_end u32", "napi_id u32", "family u32",
-        "remote_ip4 u32", "local_ip4 u32", "remote_ip6 u32*4", "local_ip6 u32*4", "remote_port u32",
-        "local_port u32", "data_meta u32", "flow_keys ptr", "tstamp u64 rw", "wire_len u32", "gso_segs u32",
-        "sk ptr:SockContext", "gso_size u32", "tstamp_type u8", "hwtstamp u64",
-    )  # fmt: skip
+    STRUCT = "__sk_buff"
     if TYPE_CHECKING:
+        data: u64
+        data_end: u64
         len: u32
         pkt_type: u32
         mark: u32
@@ -156,11 +153,7 @@ class SkbContext(_Packet):
 class SockContext(Context):
     """A socket (``struct bpf_sock``)."""
 
-    FIELDS = (
-        "bound_dev_if u32 rw", "family u32", "type u32", "protocol u32", "mark u32 rw", "priority u32 rw",
-        "src_ip4 u32", "src_ip6 u32*4", "src_port u32", "dst_port u16", "dst_ip4 u32", "dst_ip6 u32*4",
-        "state u32", "rx_queue_mapping s32",
-    )  # fmt: skip
+    STRUCT = "bpf_sock"
     if TYPE_CHECKING:
         bound_dev_if: u32
         family: u32
@@ -181,10 +174,7 @@ class SockContext(Context):
 class SockAddrContext(Context):
     """An address given to a socket call (``struct bpf_sock_addr``)."""
 
-    FIELDS = (
-        "user_family u32", "user_ip4 u32 rw", "user_ip6 u32*4 rw", "user_port u32 rw", "family u32", "type u32",
-        "protocol u32", "msg_src_ip4 u32 rw", "msg_src_ip6 u32*4 rw", "sk ptr:SockContext",
-    )  # fmt: skip
+    STRUCT = "bpf_sock_addr"
     if TYPE_CHECKING:
         user_family: u32
         user_ip4: u32
@@ -201,17 +191,7 @@ class SockAddrContext(Context):
 class SockOpsContext(Context):
     """A TCP connection's event (``struct bpf_sock_ops``)."""
 
-    FIELDS = (
-        "op u32", "args u32*4 rw", "family u32", "remote_ip4 u32", "local_ip4 u32", "remote_ip6 u32*4",
-        "local_ip6 u32*4", "remote_port u32", "local_port u32", "is_fullsock u32", "snd_cwnd u32", "srtt_us u32",
-        "bpf_sock_ops_cb_flags u32", "state u32", "rtt_min u32", "snd_ssthresh u32", "rcv_nxt u32", "snd_nxt u32",
-        "snd_una u32", "mss_cache u32", "ecn_flags u32", "rate_delivered u32", "rate_interval_us u32",
-        "packets_out u32", "retrans_out u32", "total_retrans u32", "segs_in u32", "data_segs_in u32",
-        "segs_out u32", "data_segs_out u32", "lost_out u32", "sacked_out u32", "sk_txhash u32 rw",
-        "bytes_received u64", "bytes_acked u64", "sk ptr:SockContext", "skb_data ptr", "skb_data_end ptr",
-        "skb_len u32", "skb_tcp_flags u32", "skb_hwtstamp u64",
-    )  # fmt: skip
-    REPLY = "reply u32@4 rw"
+    STRUCT = "bpf_sock_ops"
     if TYPE_CHECKING:
         op: u32
         args: list[u32]
@@ -258,10 +238,7 @@ class SockOpsContext(Context):
 class SockoptContext(Context):
     """A getsockopt or setsockopt call (``struct bpf_sockopt``)."""
 
-    FIELDS = (
-        "sk ptr:SockContext", "optval ptr", "optval_end ptr", "level s32 rw", "optname s32 rw", "optlen s32 rw",
-        "retval s32 rw",
-    )  # fmt: skip
+    STRUCT = "bpf_sockopt"
     if TYPE_CHECKING:
         sk: SockContext | None
         level: s32
@@ -273,7 +250,7 @@ class SockoptContext(Context):
 class SysctlContext(Context):
     """A read or write of a sysctl (``struct bpf_sysctl``)."""
 
-    FIELDS = ("write u32", "file_pos u32 rw")
+    STRUCT = "bpf_sysctl"
     if TYPE_CHECKING:
         write: u32
         file_pos: u32
@@ -282,7 +259,7 @@ class SysctlContext(Context):
 class DeviceContext(Context):
     """An access to a device file (``struct bpf_cgroup_dev_ctx``)."""
 
-    FIELDS = ("access_type u32", "major u32", "minor u32")
+    STRUCT = "bpf_cgroup_dev_ctx"
     if TYPE_CHECKING:
         access_type: u32
         major: u32
@@ -292,10 +269,7 @@ class DeviceContext(Context):
 class SkLookupContext(Context):
     """The search for a listening socket (``struct bpf_sk_lookup``)."""
 
-    FIELDS = (
-        "sk ptr:SockContext", "family u32", "protocol u32", "remote_ip4 u32", "remote_ip6 u32*4",
-        "remote_port u16", "local_ip4 u32", "local_ip6 u32*4", "local_port u32", "ingress_ifindex u32",
-    )  # fmt: skip
+    STRUCT = "bpf_sk_lookup"
     if TYPE_CHECKING:
         sk: SockContext | None
         family: u32
@@ -312,10 +286,7 @@ class SkLookupContext(Context):
 class SkMsgContext(Context):
     """Data on its way out of a socket (``struct sk_msg_md``)."""
 
-    FIELDS = (
-        "data ptr", "data_end ptr", "family u32", "remote_ip4 u32", "local_ip4 u32", "remote_ip6 u32*4",
-        "local_ip6 u32*4", "remote_port u32", "local_port u32", "size u32", "sk ptr:SockContext",
-    )  # fmt: skip
+    STRUCT = "sk_msg_md"
     if TYPE_CHECKING:
         family: u32
         remote_ip4: u32

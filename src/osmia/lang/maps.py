@@ -55,7 +55,7 @@ class MapDecl:
 
     def __init__(
         self,
-        program: ProgramDecl,
+        program: ProgramDecl | None,
         kind: str,
         *,
         key: Any = None,

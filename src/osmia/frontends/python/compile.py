@@ -1,0 +1,84 @@
+"""From a declared program to a module of typed IR."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from osmia.diagnostics import MultiError, OsmiaError, Span
+from osmia.frontends.python.function import Poisoned
+from osmia.frontends.python.hooks import compile_function
+from osmia.frontends.python.unit import Target, Unit
+from osmia.lang import prelude
+from osmia.lang.hooks import KernelFunction
+from osmia.object.spec import Hook
+
+if TYPE_CHECKING:
+    from osmia.btf.reader import Btf
+    from osmia.compiler.ir import Module
+    from osmia.lang.program import ProgramDecl
+
+
+def compile_program(decl: ProgramDecl, *, btf: Btf | None = None, target: Target | None = None) -> Module:
+    """Compiles every kernel function of a program.
+
+    :param btf: types of the kernel that the program is compiled for; without it kernel types and raw tracepoints are
+        refused. :param target: the machine, and formats of tracepoints that BTF does not know.
+    :raises CompileError: one error. :raises MultiError: several, in source order.
+    """
+    decl.resolve_names()
+    unit = Unit(decl, btf, target or Target())
+    errors: list[OsmiaError] = unit.errors
+    try:
+        unit.declare_maps()
+    except OsmiaError as error:
+        errors.append(error)
+    if not decl.functions:
+        from osmia.diagnostics import CompileError
+
+        raise CompileError(
+            "PY205", f"program {decl.name} has no kernel functions", span=Span(decl.file),
+            hint="put a hook decorator above a function: @prog.tracepoint(...)",
+        )  # fmt: skip
+    functions = [*decl.functions]
+    if any(function.filtered for function in functions) or _asks_filter(unit):
+        functions += _tree_functions(decl)
+    seen: set[str] = set()
+    for function in functions:
+        if function.name in seen:
+            from osmia.diagnostics import CompileError
+
+            errors.append(CompileError("PY206", f"program {decl.name} has two kernel functions named {function.name}"))
+            continue
+        seen.add(function.name)
+        try:
+            compile_function(unit, function)
+        except Poisoned:
+            break
+        except OsmiaError as error:
+            errors.append(error)
+    if errors:
+        errors.sort(key=lambda error: (error.span.file, error.span.line, error.span.column))
+        raise errors[0] if len(errors) == 1 else MultiError(errors)
+    return unit.finish()
+
+
+def _asks_filter(unit: Unit) -> bool:
+    """Whether any function calls ``selected``; its name is enough to include the programs that keep the tree."""
+    from osmia.lang.builtins import selected
+
+    for function in unit.decl.functions:
+        space = function.function.__globals__
+        if any(space.get(name) is selected for name in function.function.__code__.co_names):
+            return True
+    return any(value is selected for value in unit.decl.module_globals.values())
+
+
+def _tree_functions(decl: ProgramDecl) -> list[KernelFunction]:
+    """The programs that follow a command's process tree; the session loads them when it traces one."""
+    return [
+        KernelFunction(decl, function, Hook("raw_tracepoint", event), when="tree")
+        for function, event in (
+            (prelude.osmia_tree_fork, "sched_process_fork"),
+            (prelude.osmia_tree_exit, "sched_process_free"),
+        )
+    ]
