@@ -205,6 +205,10 @@ class Map:
 
 
 def encode(value: Any, layout: Layout | None, size: int, what: str) -> bytes:
+    """A test's value as bytes.
+
+    :raises UsageError: IR357: it does not fit.
+    """
     if isinstance(value, (bytes, bytearray)) and not isinstance(layout, Bytes):
         data = bytes(value)
     elif layout is not None:
@@ -222,4 +226,5 @@ def encode(value: Any, layout: Layout | None, size: int, what: str) -> bytes:
 
 
 def refused(name: str, result: int) -> UsageError:
+    """The error for an entry that a map does not take from the test's side."""
     return UsageError("IR357", f"map {name} refuses the entry: {errno.errorcode.get(-result, result)}")
