@@ -11,7 +11,7 @@ from hand_made import made_by_hand
 from object_sources import program
 
 from osmia.btf.reader import Btf
-from osmia.object.core import poisoned, relocate
+from osmia.object.core import poisoned, poisoned_in_log, relocate
 from osmia.object.core_access import parse_access
 from osmia.object.elf import read_object
 from osmia.object.spec import MapSpec
@@ -104,7 +104,8 @@ def test_refusal_of_an_unguarded_access_is_explained(compile_c, kernel_types):
     with pytest.raises(LoadError) as caught:
         load(spec)
     assert "195896080" in caught.value.details
-    error = poisoned(spec, "prog", slot, kernel_types)
+    error = poisoned_in_log(spec, "prog", caught.value.details, kernel_types)
+    assert str(error) == str(poisoned(spec, "prog", slot, kernel_types))
     assert error.code == "CORE004" and "pid" in error.hint
 
 

@@ -6,8 +6,8 @@ Only types with the wanted names are decoded, never the whole of the kernel's BT
 
 What the target does not have is no error here: a program may ask first whether a field exists, and the verifier
 removes what is never reached. In the place of such an instruction stands a call of helper :data:`POISON` (libbpf's
-number), and ``extras["core_poisoned"]`` says what it was; :func:`poisoned` turns the verifier's complaint into an
-explanation.
+number), and ``extras["core_poisoned"]`` says what it was; :func:`poisoned` and :func:`poisoned_in_log` turn the
+verifier's complaint into an explanation.
 """
 
 from __future__ import annotations
@@ -103,6 +103,19 @@ def poisoned(spec: CollectionSpec, program: str, slot: int, target: Btf | None =
                 span=Span(file, line, max(column - 1, 0)) if file else None,
                 hint=_nearest(wanted, target) if target is not None else _GUARD_HINT,
             )
+    return None
+
+
+def poisoned_in_log(spec: CollectionSpec, program: str, log: str, target: Btf | None = None) -> RelocationError | None:
+    """The explanation of a verifier's refusal, ``None`` where no poisoned instruction is its cause.
+
+    :param log: the verifier's log, whose last instruction is the refused one. :param target: as for :func:`poisoned`.
+    """
+    marker = f"call unknown#{POISON}"
+    for line in reversed(log.splitlines()):
+        number, colon, rest = line.partition(":")
+        if colon and number.isdigit() and marker in rest:
+            return poisoned(spec, program, int(number), target)
     return None
 
 

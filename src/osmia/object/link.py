@@ -11,7 +11,6 @@ from bisect import bisect_left, bisect_right
 from struct import Struct as Packer
 
 from osmia.btf.types import DeclTag
-from osmia.object.elf_data import is_data
 from osmia.object.elf_file import SHN_COMMON, SHN_LORESERVE, STB_LOCAL, STT_FUNC
 from osmia.object.sections import parse_section
 from osmia.object.spec import CoreReloc, LineInfo, ProgramSpec, Reloc
@@ -242,7 +241,7 @@ class Linker:
                 raise self.elf.error("OBJ011", f"slot {slot} of {made.name!r} refers to byte {value} within a map")
             self._set_wide(made, slot, PSEUDO_MAP_FD, 0, 0)
             made.relocs.append(Reloc(slot, "map", name))
-        elif is_data(target) and target.name in self.spec.maps:
+        elif (data := self.spec.maps.get(target.name)) is not None and data.section == target.name:
             if not 0 <= value <= target.size:
                 raise self.elf.error(
                     "OBJ011",
