@@ -1,189 +1,219 @@
-"""A program's cache key: everything that its compiled form depends on, found without the compiler.
+"""The cache key of a program: everything that its object depends on, found without parsing anything.
 
-The source files of all functions involved, what their names mean (constants, maps, structs, options, helpers), the
-hooks, and
-the versions. It errs on the side of compiling anew: a changed comment changes the key.
+The key covers the text of every source file involved, the declarations (maps, variables, options, hooks) and the values that
+kernel functions capture from Python. It may take in more than the compiler looks at, never less.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from types import FunctionType, ModuleType
 
-from osmia.diagnostics import CompileError, Span
-from osmia.lang.builtins import Helper
 from osmia.lang.hooks import HelperFunction, KernelFunction, Kfunc
-from osmia.lang.maps import Buffer, Histogram, MapDecl
+from osmia.lang.maps import MapDecl
 from osmia.lang.program import Option, Var
-from osmia.lang.types import KernelName, KernelType, TypeObject
+from osmia.object.layout import Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any
 
     from osmia.lang.program import ProgramDecl
 
-_FUNCTION = type(lambda: None)
-_MODULE = type(sys)
-_PLAIN = (int, float, str, bytes, type(None))
-_DEPTH = 6
+_PLAIN = (int, str, bytes, float, bool, type(None))
 
 
-class _Collector:
-    """Gathers descriptions; every object is described once."""
+def source_key(program: ProgramDecl, salt: bytes = b"") -> bytes:
+    """20 bytes that differ whenever the program's object may differ. Call :meth:`resolve_names` first.
 
-    def __init__(self, decl: ProgramDecl) -> None:
-        self.decl = decl
-        self.parts: list[str] = []
-        self.files: dict[str, None] = {}
-        self.seen: set[int] = set()
-
-    def function(self, function: Any) -> None:
-        """A function, and all it refers to."""
-        code = function.__code__
-        if id(code) in self.seen:
-            return
-        self.seen.add(id(code))
-        self.files[code.co_filename] = None
-        space = function.__globals__
-        names = code.co_names
-        self.parts.append(f"function {code.co_filename}:{code.co_firstlineno} {code.co_name}")
-        self.parts.append(repr(function.__defaults__) + repr(function.__kwdefaults__))
-        for name in names:
-            if name in space:
-                self.value(name, space[name], names)
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            try:
-                self.value(name, cell.cell_contents, names)
-            except ValueError:
-                self.parts.append(f"{name} empty")
-
-    def value(self, name: str, value: Any, names: tuple[str, ...] = (), depth: int = 0) -> None:
-        """What a name means."""
-        self.parts.append(f"{name} = {self.text(value, names, depth)}")
-
-    def text(self, value: Any, names: tuple[str, ...], depth: int) -> str:
-        """An object as text that changes with everything the compiler looks at."""
-        if isinstance(value, _PLAIN):
-            members = getattr(type(value), "__members__", None)
-            return f"{type(value).__name__} {value!r}" if members is not None else repr(value)
-        if depth > _DEPTH:
-            return f"deep {type(value).__name__}"
-        if isinstance(value, (tuple, list)):
-            return f"{type(value).__name__}[{', '.join(self.text(item, names, depth + 1) for item in value)}]"
-        if isinstance(value, (set, frozenset)):
-            return f"set{sorted(self.text(item, names, depth + 1) for item in value)}"
-        if isinstance(value, dict):
-            items = [f"{self.text(k, names, depth + 1)}: {self.text(v, names, depth + 1)}" for k, v in value.items()]
-            return "{" + ", ".join(items) + "}"
-        if isinstance(value, _FUNCTION):
-            self.function(value)
-            return f"function {value.__module__}.{value.__qualname__}"
-        if isinstance(value, HelperFunction):
-            self.function(value.function)
-            return f"helper function {value.name} {value.inline}"
-        if isinstance(value, _MODULE):
-            space = vars(value)
-            for name in names:
-                if name in space and not name.startswith("__"):
-                    self.value(f"{value.__name__}.{name}", space[name], (), depth + 1)
-            return f"module {value.__name__}"
-        return self._known(value) or self._other(value, names, depth)
-
-    def _known(self, value: Any) -> str:
-        if isinstance(value, MapDecl):
-            return f"map {value.name}" if value.program is self.decl else f"other map {value.name}"
-        if isinstance(value, Var):
-            return f"variable {value.name}"
-        if isinstance(value, Option):
-            return f"option {value.name}"
-        if isinstance(value, KernelFunction):
-            return f"program {value.name}"
-        if isinstance(value, Kfunc):
-            annotations = getattr(value.function, "__annotations__", {})
-            return f"kfunc {value.name} {value.weak} {annotations}"
-        if isinstance(value, TypeObject):
-            return f"type {value.name} {value.layout.plain()}"
-        if isinstance(value, (KernelType, KernelName, Helper)):
-            return f"{type(value).__name__} {value!r}"
-        return ""
-
-    def _other(self, value: Any, names: tuple[str, ...], depth: int) -> str:
-        if isinstance(value, type):
-            layout = value.__dict__.get("__layout__")
-            if layout is not None:
-                return f"struct {layout.plain()} {value.__dict__.get('__defaults_by_field__')!r}"
-            members = getattr(value, "__members__", None)
-            if members is not None:
-                return f"enum {value.__name__} {[(name, member.value) for name, member in members.items()]}"
-            for name in names:
-                if name in vars(value):
-                    self.value(f"{value.__name__}.{name}", vars(value)[name], (), depth + 1)
-            return f"class {value.__module__}.{value.__qualname__}"
-        if hasattr(type(value), "__layout__"):
-            return repr(value)
-        own = getattr(value, "__dict__", None)
-        if own:
-            for name in names:
-                if name in own:
-                    self.value(f".{name}", own[name], names, depth + 1)
-        return f"object of {type(value).__module__}.{type(value).__qualname__}"
-
-
-def _map_text(decl: MapDecl) -> str:
-    parts: list[Any] = [
-        decl.name, decl.kind, decl.key_layout and decl.key_layout.plain(),
-        decl.value_layout and decl.value_layout.plain(),
-        decl.max_entries, decl.flags, decl.extra, decl.pin, decl.role,
-        decl.inner and _map_text(decl.inner),
-        [(key, getattr(value, "name", value)) for key, value in decl.contents.items()],
-    ]  # fmt: skip
-    if isinstance(decl, Buffer):
-        parts += [decl.event.__name__, decl.event_layout.plain(), decl.columns]
-    if isinstance(decl, Histogram):
-        parts += [decl.scale, decl.low, decl.high, decl.step, decl.unit]
-    return repr(parts)
-
-
-def source_key(decl: ProgramDecl, salt: bytes = b"") -> bytes:
-    """A digest of 20 bytes that is equal only where compiling gives the same object.
-
-    :param salt: versions of the compiler and of the cached form.
-    :raises CompileError: PY100 when a source file cannot be read.
+    :param salt: versions and target, whatever else the object depends on.
     """
-    from _blake2 import blake2b  # hashlib itself takes milliseconds to import
+    from _blake2 import blake2b
 
-    decl.resolve_names()
-    found = _Collector(decl)
-    parts = found.parts
-    parts.append(f"{sys.implementation.cache_tag} {os.uname().machine} {decl.name} {decl.license}")
-    for function in decl.functions:
-        hook = function.hook
-        options = {key: value.name if isinstance(value, MapDecl) else value for key, value in hook.options.items()}
-        parts.append(f"program {function.name} {hook.kind} {hook.target} {options}")
-        parts.append(f"{function.filtered} {function.sleepable} {function.when}")
-        found.function(function.function)
-    parts += [_map_text(item) for item in decl.maps]
-    parts += [f"var {item.name} {item.layout.plain()} {item.initial!r}" for item in decl.variables]
-    parts += [f"option {item.name} {item.layout.plain()} {item.default!r}" for item in decl.options]
-    digest = blake2b(salt, digest_size=20)
-    digest.update("\n".join(parts).encode("utf-8", "surrogatepass"))
-    for name in found.files:
-        digest.update(b"\0" + os.fsencode(name) + b"\0" + _contents(name))
+    walk = _Walk()
+    walk.add("program", program.name, program.license, sys.implementation.cache_tag, os.uname().machine)
+    for declared in program.maps:
+        walk.value(declared)
+    for variable in (*program.variables, *program.options):
+        walk.value(variable)
+    for function in program.functions:
+        walk.value(function)
+    for buffer, _ in program.handlers:
+        walk.add("handler", buffer.name)
+    walk.file(program.file)
+    digest = blake2b(salt + _checkout_state(), digest_size=20)
+    for part in walk.parts:
+        digest.update(part)
+        digest.update(b"\0")
     return digest.digest()
 
 
-def _contents(name: str) -> bytes:
-    from osmia.diagnostics.sources import source_lines
+class _Walk:
+    """Collects what the key is made of; every object and file once."""
 
-    try:
-        with open(name, "rb") as file:
-            return file.read()
-    except (OSError, ValueError):
-        lines = source_lines(name)
-        if lines is None:
-            raise CompileError(
-                "PY100", f"the source of {name} cannot be read", span=Span(name),
-                hint="kernel functions are compiled from their source text: keep them in a file",
-            ) from None  # fmt: skip
-        return "\n".join(lines).encode()
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self._seen: set[int] = set()
+        self._kept: list[object] = []
+        self._files: set[str] = set()
+
+    def add(self, *values: object) -> None:
+        """Plain values."""
+        self.parts.append(repr(values).encode("utf-8", "surrogatepass"))
+
+    def file(self, path: str) -> None:
+        """A source file's text."""
+        if path in self._files:
+            return
+        self._files.add(path)
+        try:
+            with open(path, "rb") as source:
+                self.parts.append(source.read())
+        except OSError:
+            self.add("unreadable", path)
+        self.add(path)
+
+    def value(self, value: Any) -> None:
+        """Any object that a kernel function names."""
+        if isinstance(value, _PLAIN):
+            self.add(value)
+            return
+        if id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        self._kept.append(value)  # so that no other object gets its id
+        if isinstance(value, (tuple, list)):
+            self.add(type(value).__name__, len(value))
+            for item in value:
+                self.value(item)
+        elif isinstance(value, (set, frozenset)):
+            self.add("set", sorted(map(repr, value)))
+        elif isinstance(value, dict):
+            self.add("dict", len(value))
+            for key, item in value.items():
+                self.value(key)
+                self.value(item)
+        else:
+            self._object(value)
+
+    def _object(self, value: Any) -> None:
+        if isinstance(value, KernelFunction):
+            hook = value.hook
+            self.add("hook", value.name, hook.kind, hook.target, value.filtered, value.sleepable, value.when)
+            self.value(hook.options)
+            self._function(value.function)
+        elif isinstance(value, HelperFunction):
+            self.add("helper", value.name, value.inline)
+            self._function(value.function)
+        elif isinstance(value, Kfunc):
+            self.add("kfunc", value.name, value.weak)
+        elif isinstance(value, FunctionType):
+            self._function(value)
+        elif isinstance(value, MapDecl):
+            self._map(value)
+        elif isinstance(value, Option):
+            self.add("option", value.name, value.layout.plain(), value.default)
+        elif isinstance(value, Var):
+            self.add("variable", value.name, value.layout.plain())
+            self.value(value.initial)
+        elif isinstance(value, type):
+            self._class(value)
+        elif isinstance(value, ModuleType):
+            self.add("module", value.__name__)
+        elif isinstance(value, Layout):
+            self.add("layout", value.plain())
+        elif not (type(value).__module__ or "").startswith("osmia."):
+            self.add("object", repr(value))
+        else:
+            self.add("name", type(value).__name__, getattr(value, "name", ""))
+            layout = getattr(value, "layout", None)
+            if isinstance(layout, Layout):
+                self.add(layout.plain())
+
+    def _map(self, value: MapDecl) -> None:
+        layouts = [
+            layout.plain() if isinstance(layout, Layout) else None
+            for layout in (value.key_layout, value.value_layout, getattr(value, "event_layout", None))
+        ]
+        self.add(
+            "map", value.kind, value.name, value.max_entries, value.flags, value.extra, value.pin, value.role, layouts
+        )
+        self.add(
+            [getattr(value, name, None) for name in ("columns", "scale", "low", "high", "step", "buckets", "unit")]
+        )
+        self.value(value.inner)
+        self.value(value.contents)
+
+    def _class(self, value: Any) -> None:
+        layout = value.__dict__.get("__layout__")
+        self.add("class", value.__name__)
+        if isinstance(layout, Layout):
+            self.add(layout.plain(), value.__dict__.get("__columns__"))
+        members = getattr(value, "__members__", None)
+        if members is not None:
+            self.add([(name, member.value) for name, member in members.items()])
+
+    def _function(self, function: Any) -> None:
+        code = getattr(function, "__code__", None)
+        if code is None:
+            self.add("callable", repr(function))
+            return
+        if code.co_filename.startswith(_PACKAGE):
+            self.add("own", function.__qualname__)  # Osmia's own: its version stands for it
+            return
+        self.file(code.co_filename)
+        self.add("function", code.co_firstlineno, function.__defaults__)
+        space = function.__globals__
+        for name in _names(code):
+            if name in space:
+                captured = space[name]
+                self.add(name)
+                self.value(captured)
+                if isinstance(captured, ModuleType) and not captured.__name__.startswith("osmia"):
+                    self._module(captured, code)
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                content = cell.cell_contents
+            except ValueError:
+                continue
+            self.add(name)
+            self.value(content)
+
+    def _module(self, module: ModuleType, code: CodeType) -> None:
+        """The attributes of a module that the function may read."""
+        for name in _names(code):
+            found = module.__dict__.get(name)
+            if found is not None:
+                self.add(module.__name__, name)
+                self.value(found)
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _names(code: CodeType) -> list[str]:
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if hasattr(constant, "co_names"):
+            names += _names(constant)
+    return names
+
+
+def _checkout_state() -> bytes:
+    """For a checkout of Osmia: the state of the sources that compile, so that a change of theirs is never hidden."""
+    if not os.path.exists(os.path.join(_PACKAGE, os.pardir, os.pardir, "pyproject.toml")):
+        return b""
+    newest = count = 0
+    pending = [os.path.join(_PACKAGE, room) for room in ("compiler", "frontends", "lang", "object", "abi")]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    if entry.name != "__pycache__":
+                        pending.append(entry.path)
+                elif entry.name.endswith(".py"):
+                    count += 1
+                    newest = max(newest, entry.stat().st_mtime_ns)
+    return b"%d %d" % (count, newest)
