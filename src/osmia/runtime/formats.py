@@ -1,8 +1,8 @@
 """How values look: one row per display format, and the columns made from them.
 
 A column turns a field's Python value into text for a table, and into plain data for JSON and CSV. Formats that
-give a number another unit keep the raw number in JSON; formats that give it a name (an address, a signal, a system call) use
-the name there too.
+give a number another unit keep the raw number in JSON; formats that give it a name (an address, a signal, a system
+call) use the name there too.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ _TCP_STATES = (
 class Column:
     """One column of a table.
 
-    :ivar name: the field's name, the key in JSON. :ivar header: the table's heading. :ivar width: least width in characters.
+    :ivar name: the field's name, the key in JSON. :ivar header: the table's heading. :ivar width: least width in
+        characters.
     :ivar right: aligned to the right. :ivar text: value -> str. :ivar plain: value -> JSON value.
+    :ivar layout: the field's layout, ``None`` where nothing is known but the values.
+    :ivar display: the display format's name, "" for none.
     """
 
-    __slots__ = ("header", "name", "plain", "right", "text", "width")
+    __slots__ = ("display", "header", "layout", "name", "plain", "right", "text", "width")
 
     def __init__(
         self,
@@ -40,6 +43,8 @@ class Column:
         right: bool,
         text: Callable[[Any], str],
         plain: Callable[[Any], Any],
+        layout: Layout | None = None,
+        display: str = "",
     ) -> None:
         self.name = name
         self.header = header
@@ -47,9 +52,12 @@ class Column:
         self.right = right
         self.text = text
         self.plain = plain
+        self.layout = layout
+        self.display = display
 
 
-def _same(value: Any) -> Any:
+def unchanged(value: Any) -> Any:
+    """The plain form of values that are plain already."""
     return value
 
 
@@ -178,9 +186,9 @@ FORMATS: dict[str, tuple[Callable[[Any], str], bool, str, int]] = {
 def _default(layout: Layout) -> tuple[Callable[[Any], str], Callable[[Any], Any], int, bool]:
     """Text, plain, width and alignment for a layout without a display format."""
     if isinstance(layout, Bool):
-        return (lambda value: "yes" if value else "no"), _same, 3, False
+        return (lambda value: "yes" if value else "no"), unchanged, 3, False
     if isinstance(layout, Int):
-        return str, _same, {8: 4, 16: 6, 32: 7, 64: 12}[layout.bits], True
+        return str, unchanged, {8: 4, 16: 6, 32: 7, 64: 12}[layout.bits], True
     if isinstance(layout, Enum):
         name_of = layout.name_of
 
@@ -189,7 +197,7 @@ def _default(layout: Layout) -> tuple[Callable[[Any], str], Callable[[Any], Any]
 
         return enum_text, enum_text, max((len(name) for name, _ in layout.members), default=8), False
     if isinstance(layout, Char):
-        return str, _same, min(layout.size, 16), False
+        return str, unchanged, min(layout.size, 16), False
     if isinstance(layout, Bytes):
         return (lambda value: value.hex()), (lambda value: value.hex()), min(layout.size * 2, 32), False
     if isinstance(layout, Array):
@@ -241,7 +249,7 @@ def column(name: str, layout: Layout, display: str = "", header: str = "") -> Co
     """
     if not display:
         text, plain, width, right = _default(layout)
-        return Column(name, header or name.upper(), width, right, text, plain)
+        return Column(name, header or name.upper(), width, right, text, plain, layout)
     row = FORMATS.get(display)
     if row is None:
         from osmia.diagnostics.text import suggest
@@ -257,4 +265,4 @@ def column(name: str, layout: Layout, display: str = "", header: str = "") -> Co
     if unit:
         title = f"{name.removesuffix('_ns')}({unit})"
     right = isinstance(layout, (Int, Enum)) and not named
-    return Column(name, header or title.upper(), width, right, text, text if named else _same)
+    return Column(name, header or title.upper(), width, right, text, text if named else unchanged, layout, display)

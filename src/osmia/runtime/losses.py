@@ -15,7 +15,8 @@ def collect(spec: CollectionSpec, loaded: Any, streams: Iterable[Any], names: St
     """Counts by cause; causes without a count are left out.
 
     Kernel programs count what a map refused in the global ``osmia_map_errors`` (one slot per entry of
-    ``extras["map_errors"]``), faults of reads in ``osmia_faults``, activations without scratch memory in ``osmia_scratch_busy``.
+    ``extras["map_errors"]``), faults of reads in ``osmia_faults``, activations without scratch memory in
+    ``osmia_scratch_busy``.
     """
     found: dict[str, int] = {}
     causes = spec.extras.get("map_errors", ())

@@ -282,6 +282,72 @@ Make the folder, choose another one, or free space on the disk. An existing file
 """,
     ),
     Code(
+        "RUN015",
+        "a printed value does not take its format",
+        """
+## Meaning
+An f-string in a kernel function's `print` gives a value a format that values of its type do not take. The message names the
+function, the line, and Python's own reason.
+
+## Why
+What `print` is given in the kernel is formatted in user space, by Python's rules. All formats are tried before anything is
+attached, so that a run does not end at its first event.
+
+## Example
+```python
+@prog.tracepoint("syscalls:sys_enter_openat")
+def enter(args: TracepointArgs) -> None:
+    print(f"{comm():08x} opens")     # a text, with a number's format
+```
+
+## Repair
+Use a format of the value's type: `08x`, `>5d`, `,` for integers; `<16`, `>16`, `.8` for texts. Structs and arrays take none.
+""",
+    ),
+    Code(
+        "RUN016",
+        "a printed record that belongs to no print",
+        """
+## Meaning
+The buffer of printed values holds a record whose number, or whose size, is that of no `print` of the program; or the list of
+prints that came with the program is damaged.
+
+## Why
+Records of the buffer begin with the number of the `print` they belong to, which decides how they are read. Reading one with
+a wrong layout would print values that never were.
+
+## Example
+A map named `osmia_prints` of another program was put in the place of this program's own.
+
+## Repair
+Run with `--no-cache`, to compile the program anew. If it comes back, report it with the program.
+""",
+    ),
+    Code(
+        "RUN017",
+        "a value does not fit its column of the output file",
+        """
+## Meaning
+A column of an Arrow or Parquet file has one type. The rows written first made it, say, a column of integers; a later row has
+something else there.
+
+## Why
+Files of these formats hold one schema, written before the rows. Changing values silently to fit would write other data than
+the program gave.
+
+## Example
+```python
+@prog.report
+def report() -> None:
+    prog.table("sizes", ["name", "size"], [("a", 1)])
+    prog.table("sizes", ["name", "size"], [("b", "unknown")])
+```
+
+## Repair
+Give a column values of one type, with `None` where there is none; or use `--json`, whose lines are independent of each other.
+""",
+    ),
+    Code(
         "RUN020",
         "an object file cannot be read",
         """
