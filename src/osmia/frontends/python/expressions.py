@@ -63,6 +63,17 @@ def bool_op(fn: Fn, node: ast.BoolOp, want: Layout | None) -> Operand:
     both = isinstance(node.op, ast.And)
     join = Join(fn, node)
     for item in node.values[:-1]:
+        if isinstance(item, ast.Compare) or (isinstance(item, ast.UnaryOp) and isinstance(item.op, ast.Not)):
+            # Its value is its truth, and what it says of names holds in what follows.
+            going_on, deciding = fn.blocks("more", "decided")
+            conditions.branch(fn, item, going_on if both else deciding, deciding if both else going_on)
+            if fn.reached(deciding):
+                fn.enter(deciding)
+                join.add(Const(not both), item)
+            if not fn.reached(going_on):
+                return join.finish()
+            fn.enter(going_on)
+            continue
         operand = fn.expr(item)
         known = None if isinstance(operand, (*MAYBE, KPtr)) else conditions.static_truth(fn, operand, item)
         if known is not None:
