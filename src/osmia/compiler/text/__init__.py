@@ -29,7 +29,7 @@ A text is words, freely separated by spaces and lines; ``#`` starts a comment. A
     value     = NUMBER | TEXT | BYTES | "true" | "false" | "null" | type | "@"NAME | "$"NAME | "^"LABEL
               | "(" values ")" | "[" values "]" | "{" pairs "}"            # tuple, list, dict
 
-``TEXT`` is in double quotes with ``\n \t \" \\ \u{...}``, ``BYTES`` is ``x"00ff"``; names that are no plain words are in
+``TEXT`` is in double quotes with ``\n \t \" \\ \u{...}``, ``BYTES`` is ``x"00ff"``; names that are no words are in
 quotes behind their sign (``%"a b"``), a tuple of one has a comma. Names with ``@``, ``$`` and ``^`` are text to the IR;
 the signs only show what is meant. Which attributes an operation has is said by the table (``osmia.compiler.ir.ops``)::
 

@@ -107,8 +107,6 @@ class FunctionReader:
 
     def _op(self) -> Op:
         parser = self.parser
-        if not parser.token.first:
-            raise parser.error("IR301", f"'{parser.token.text}' does not belong to the operation before it")
         result = None
         if parser.token.kind == "name" and parser.token.text[0] == "%":
             result = self._definition()
@@ -122,6 +120,12 @@ class FunctionReader:
         if not parser.token.first and parser.take(";"):
             attrs = self._attributes()
         op = Op(name, (), attrs, result, parser.span())
+        if not parser.token.first and not parser.at("}"):
+            raise parser.error(
+                "IR301",
+                f"'{parser.token.text}' does not belong to the operation before it",
+                hint="attributes follow a semicolon, and every operation has its own line",
+            )
         # The operands' number matters to the check of the shape; the values come when all are known.
         op.args = (Value("", VOID),) * len(names)
         problem = shape_problem(op)
