@@ -90,7 +90,9 @@ def test_run(
         flags |= ON_CPU
     wants_data = kind in _PACKETS and not flags & LIVE_FRAMES
     out = bytearray(max(_ROOM, 2 * len(data))) if wants_data else None
-    ctx_out = bytearray(len(context)) if context and kind not in ("raw_tracepoint", "raw_tracepoint_writable") else None
+    # Raw tracepoints give no context back; syscall programs change the one they were given.
+    no_context = ("raw_tracepoint", "raw_tracepoint_writable", "syscall")
+    ctx_out = bytearray(len(context)) if context and kind not in no_context else None
     if flags & LIVE_FRAMES:
         ctx_out = None
     # A tracing program's run is of the kernel's own test functions, which take neither.
