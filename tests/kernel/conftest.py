@@ -174,6 +174,7 @@ def netns():
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("network namespaces cannot be made here (iproute2, root)")
     try:
+        made.run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6")  # no packets but the test's own
         made.run("ip", "link", "set", "lo", "up")
         made.run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
         for device, address in (("near", "10.9.0.1/24"), ("far", "10.9.1.1/24")):

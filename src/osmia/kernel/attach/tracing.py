@@ -133,7 +133,10 @@ def _attach_iter(program: Program, target: str, options: dict[str, Any]) -> Iter
                 "HOOK006", f"iterator {clean(target)} needs a live map, not {options['map']!r}", errno=errno.EINVAL
             ) from None
     elif options.get("pid") or options.get("tid"):
-        info = pack("=III4x", int(options.get("tid") or 0), int(options.get("pid") or 0), 0)
+        pid, tid = int(options.get("pid") or 0), int(options.get("tid") or 0)
+        if not os.path.exists(f"/proc/{pid or tid}"):  # the kernel would walk over nothing, without a word
+            raise AttachError("HOOK020", f"there is no process {pid or tid}", errno=errno.ESRCH)
+        info = pack("=III4x", tid, 0 if tid else pid, 0)
     elif options.get("cgroup"):
         from osmia.kernel.attach.control import open_cgroup
 
@@ -146,10 +149,6 @@ def _attach_iter(program: Program, target: str, options: dict[str, Any]) -> Iter
         fd = syscall.link_create(program.fileno(), 0, program.attach_type, 0, extra)
     except OSError as error:
         hint = "this iterator takes other options" if info else "this iterator needs an option, such as map="
-        if error.errno == errno.ESRCH:
-            raise AttachError(
-                "HOOK020", f"there is no process {options.get('pid') or options.get('tid')}", errno=errno.ESRCH
-            ) from None
         since = (6, 1) if options.get("pid") or options.get("tid") or options.get("cgroup") else _SINCE["iter"]
         raise refused(program, "iter", target, error, since=since, hint=hint) from None
     finally:
