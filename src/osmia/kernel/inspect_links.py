@@ -324,35 +324,11 @@ def _attached_programs(index: int, attach_type: str) -> set[int]:
 
 
 def _xdp_programs(index: int) -> set[int]:
-    """Ids of the XDP programs of a device of this network namespace (rtnetlink)."""
-    import socket
-    from struct import pack
+    """Ids of the XDP programs of a device of this network namespace."""
+    from osmia.kernel.netlink import Route
 
-    get_link, request, xdp, nested = 18, 1, 43, 0x3FFF
-    message = pack("=IHHII", 32, get_link, request, 1, 0) + pack("=BxHiII", 0, 0, index, 0, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as channel:
-        channel.settimeout(1.0)
-        channel.sendto(message, (0, 0))
-        answer = channel.recv(1 << 16)
-    length, kind = unpack_from("=IH", answer)
-    if kind != 16:  # RTM_NEWLINK
-        return set()
-    for number, value in _attributes(answer[32:length]):
-        if number & nested == xdp:
-            return {unpack_from("=I", part)[0] for inner, part in _attributes(value) if inner in (4, 5, 6, 7)}
-    return set()
-
-
-def _attributes(data: bytes) -> list[tuple[int, bytes]]:
-    found = []
-    at = 0
-    while at + 4 <= len(data):
-        length, number = unpack_from("=HH", data, at)
-        if length < 4:
-            break
-        found.append((number, data[at + 4 : at + length]))
-        at += (length + 3) & ~3
-    return found
+    with Route() as route:
+        return {route.xdp_of(index)[1]}
 
 
 def _struct_ops_text(info: LinkInfo) -> str:

@@ -277,8 +277,8 @@ def _security_modules() -> list[str]:
 def _events(loader: Loader) -> list[Row]:
     rows = []
     for name, kind, everyone in (
-        ("software", _SOFTWARE, False), ("profile", _SOFTWARE, True), ("interval", _SOFTWARE, True),
-        ("hardware", _HARDWARE, False),
+        ("perf_event", _SOFTWARE, False), ("software", _SOFTWARE, False), ("profile", _SOFTWARE, True),
+        ("interval", _SOFTWARE, True), ("hardware", _HARDWARE, False),
     ):  # fmt: skip
         row = of_type(loader, name, "perf_event")
         rows.append(_event_row(name, row.version, kind, 0, everyone, loader) if row.ok else row)

@@ -149,7 +149,10 @@ def forbidden(area: str, name: str, version: Version | None, what: str, needs: S
             area, name, NO, version, f"came with Linux {wanted}; {_this()} (not tried: {reason})",
             f"run Linux {wanted} or later",
         )  # fmt: skip
-    return Row(area, name, FORBIDDEN, version, reason, error.hint or "")
+    remedy = error.hint or ""
+    if error.code == "KRN002":  # nothing is missing: some policy
+        remedy = "ask the machine's owner (a security module, seccomp or the kernel's build refuses it)"
+    return Row(area, name, FORBIDDEN, version, reason, remedy)
 
 
 def answered(
