@@ -394,10 +394,6 @@ def _btf_type(probes: Features, feature: Feature) -> Row:
 _TYPE_OPTIONS = {"sched_ext": ("CONFIG_SCHED_CLASS_EXT",)}
 
 
-def _kfunc(probes: Features, feature: Feature) -> Row:
-    return _btf_type(probes, feature)
-
-
 # Things to look up
 
 _FILE_OPTIONS = {
@@ -600,6 +596,6 @@ _PROGRAMS: dict[str, Callable[[Features, Feature], Row]] = {
 _KINDS: dict[str, Callable[[Features, Feature], Row]] = {
     "map_type": _map_type, "prog_type": _prog_type, "attach_type": _attach_type, "helper": _helper,
     "command": _command, "map_flag": _map_flag, "load_flag": _load_flag, "link_type": _link_type,
-    "instruction": _instruction, "program": _program, "btf_load": _btf_load, "btf_type": _btf_type, "kfunc": _kfunc,
+    "instruction": _instruction, "program": _program, "btf_load": _btf_load, "btf_type": _btf_type, "kfunc": _btf_type,
     "file": _file, "capability": _capability, "config": _config,
 }  # fmt: skip
