@@ -267,9 +267,12 @@ def prog_test_run(
 ) -> tuple[int, int, int, int]:
     """``BPF_PROG_TEST_RUN``: return value, duration (ns of one run), bytes of data and of context that came out.
 
+    :param ctx_in: of ``syscall`` programs a ``bytearray``: the kernel writes the context back into it.
+
     :raises OSError: ``ENOSPC`` when ``data_out`` is too small, ``ENOTSUPP`` (524) for a type that cannot be run.
     """
-    data, ctx = bytearray(data_in), bytearray(ctx_in)
+    data = bytearray(data_in)
+    ctx = ctx_in if isinstance(ctx_in, bytearray) else bytearray(ctx_in)
     attr = bytearray(
         pack(
             "=IIIIQQIIIIQQIII4x", prog_fd, 0, len(data), len(data_out) if data_out else 0, address(data),

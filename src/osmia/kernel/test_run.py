@@ -98,12 +98,14 @@ def test_run(
     # A tracing program's run is of the kernel's own test functions, which take neither.
     try:
         retval, duration, size, ctx_size = syscall.prog_test_run(
-            program.fileno(), data_in=data if kind not in _CONTEXT_ONLY else b"", data_out=out, ctx_in=context,
+            program.fileno(), data_in=data if kind not in _CONTEXT_ONLY else b"", data_out=out, ctx_in=ctx_in,
             ctx_out=ctx_out, repeat=repeat, flags=flags, cpu=max(cpu, 0), batch_size=batch_size,
         )  # fmt: skip
     except OSError as error:
         raise _refused(program, kind, error) from None
     changed = bytes(ctx_out[: min(ctx_size, len(ctx_out))]) if ctx_out is not None else b""
+    if kind == "syscall":
+        changed = bytes(ctx_in)  # the kernel writes it back to where it came from
     return TestResult(retval, duration, bytes(out[: min(size, len(out))]) if out is not None else b"", changed)
 
 

@@ -117,7 +117,7 @@ def split(target: str) -> tuple[str, str]:
     category, colon, event = target.partition(":")
     if not colon:
         category, colon, event = target.partition("/")
-    if not category or not event or "/" in event or ":" in event or ".." in (category, event):
+    if not category or not event or "/" in category + event or ":" in event or ".." in (category, event):
         raise AttachError(
             "HOOK006",
             f"{target!r} is no tracepoint: it has a category and a name",
