@@ -90,11 +90,11 @@ def test_run(
         flags |= ON_CPU
     wants_data = kind in _PACKETS and not flags & LIVE_FRAMES
     out = bytearray(max(_ROOM, 2 * len(data))) if wants_data else None
-    # Raw tracepoints give no context back; syscall programs change the one they were given.
-    no_context = ("raw_tracepoint", "raw_tracepoint_writable", "syscall")
-    ctx_out = bytearray(len(context)) if context and kind not in no_context else None
-    if flags & LIVE_FRAMES:
-        ctx_out = None
+    # Raw tracepoints give no context back; of syscall programs the kernel writes it back to where it came from.
+    ctx_in = bytearray(context)
+    ctx_out = None
+    if context and (kind in _PACKETS or kind == "sk_lookup") and not flags & LIVE_FRAMES:
+        ctx_out = bytearray(len(context))
     # A tracing program's run is of the kernel's own test functions, which take neither.
     try:
         retval, duration, size, ctx_size = syscall.prog_test_run(
@@ -105,7 +105,7 @@ def test_run(
         raise _refused(program, kind, error) from None
     changed = bytes(ctx_out[: min(ctx_size, len(ctx_out))]) if ctx_out is not None else b""
     if kind == "syscall":
-        changed = bytes(ctx_in)  # the kernel writes it back to where it came from
+        changed = bytes(ctx_in)
     return TestResult(retval, duration, bytes(out[: min(size, len(out))]) if out is not None else b"", changed)
 
 
