@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from osmia.diagnostics import MultiError, OsmiaError, Span
+from osmia.diagnostics import CompileError, MultiError, OsmiaError, Span
 from osmia.frontends.python.function import Poisoned
 from osmia.frontends.python.hooks import compile_function
 from osmia.frontends.python.unit import Target, Unit
@@ -33,44 +33,34 @@ def compile_program(decl: ProgramDecl, *, btf: Btf | None = None, target: Target
     except OsmiaError as error:
         errors.append(error)
     if not decl.functions:
-        from osmia.diagnostics import CompileError
-
         raise CompileError(
             "PY205", f"program {decl.name} has no kernel functions", span=Span(decl.file),
             hint="put a hook decorator above a function: @prog.tracepoint(...)",
         )  # fmt: skip
-    functions = [*decl.functions]
-    if any(function.filtered for function in functions) or _asks_filter(unit):
-        functions += _tree_functions(decl)
-    seen: set[str] = set()
-    for function in functions:
-        if function.name in seen:
-            from osmia.diagnostics import CompileError
-
-            errors.append(CompileError("PY206", f"program {decl.name} has two kernel functions named {function.name}"))
-            continue
-        seen.add(function.name)
-        try:
-            compile_function(unit, function)
-        except Poisoned:
-            break
-        except OsmiaError as error:
-            errors.append(error)
+    _compile_all(unit, decl.functions)
+    if unit.filtered and unit.has_kernel:
+        _compile_all(unit, _tree_functions(decl))
     if errors:
         errors.sort(key=lambda error: (error.span.file, error.span.line, error.span.column))
         raise errors[0] if len(errors) == 1 else MultiError(errors)
     return unit.finish()
 
 
-def _asks_filter(unit: Unit) -> bool:
-    """Whether any function calls ``selected``; its name is enough to include the programs that keep the tree."""
-    from osmia.lang.builtins import selected
-
-    for function in unit.decl.functions:
-        space = function.function.__globals__
-        if any(space.get(name) is selected for name in function.function.__code__.co_names):
-            return True
-    return any(value is selected for value in unit.decl.module_globals.values())
+def _compile_all(unit: Unit, functions: list[KernelFunction]) -> None:
+    """Compiles functions one after the other; errors are collected."""
+    for function in functions:
+        try:
+            if function.name in unit.module.functions:
+                raise CompileError(
+                    "PY206", f"program {unit.decl.name} has two kernel functions named {function.name}",
+                    span=Span(function.function.__code__.co_filename, function.function.__code__.co_firstlineno),
+                    hint="give one of them another name",
+                )  # fmt: skip
+            compile_function(unit, function)
+        except Poisoned:
+            return
+        except OsmiaError as error:
+            unit.errors.append(error)
 
 
 def _tree_functions(decl: ProgramDecl) -> list[KernelFunction]:

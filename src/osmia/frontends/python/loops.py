@@ -9,7 +9,7 @@ from osmia.compiler.ir import MAP_REF, Ptr, Space, Value
 from osmia.frontends.python import assign, callbacks, globals, maps, memory, strings
 from osmia.frontends.python.conditions import branch
 from osmia.frontends.python.function import Loop
-from osmia.frontends.python.numbers import convert, in_type, unify
+from osmia.frontends.python.numbers import convert, in_type, join, literal_join, unify
 from osmia.frontends.python.slots import OptionalSlot, Variable
 from osmia.frontends.python.values import Const, Group, Items, Mem, Num, Operand
 from osmia.lang import maps as M
@@ -359,9 +359,12 @@ def _unrolled(fn: Fn, node: ast.For, items: list[Operand], place: ast.expr, numb
         raise fn.error("PY177", place, f"{len(items)} elements of mixed types are too many for a loop")
     (end,) = fn.blocks("endfor")
     name = node.target.id if isinstance(node.target, ast.Name) else ""
+    known = all(isinstance(item, Const) for item in items)
+    if not known:
+        items = _same_numbers(fn, items, place)
     for number, item in enumerate(items):
         (following,) = fn.blocks("turn")
-        if name and isinstance(item, Const) and not numbered and name not in assigned_names(node.body):
+        if name and known and isinstance(item, Const) and not numbered and name not in assigned_names(node.body):
             _bind_constant(fn, name, item, node)
         else:
             _bind(fn, node, item, Const(number) if numbered else None, place)
@@ -378,6 +381,22 @@ def _unrolled(fn: Fn, node: ast.For, items: list[Operand], place: ast.expr, numb
         if fn.live:
             fn.goto(end)
     fn.enter_if_reached(end)
+
+
+def _same_numbers(fn: Fn, items: list[Operand], place: ast.expr) -> list[Operand]:
+    """Numbers in their common type; other elements as they are."""
+    kind: Int | None = None
+    for item in items:
+        if isinstance(item, Num):
+            kind = item.type if kind is None else join(kind, item.type)
+        elif not isinstance(item, Const) or not isinstance(item.value, int):
+            return items
+    if kind is None:
+        return items
+    for item in items:
+        if isinstance(item, Const):
+            kind = literal_join(fn, int(item.value), kind, place)
+    return [Num(in_type(fn, item, kind, place), kind) for item in items]
 
 
 def _bind_constant(fn: Fn, name: str, item: Const, node: ast.For) -> None:

@@ -10,7 +10,7 @@ from osmia.frontends.python import assign
 from osmia.frontends.python.compare import compare
 from osmia.frontends.python.conditions import branch, branch_operand
 from osmia.frontends.python.function import MAYBE
-from osmia.frontends.python.values import Const, Group, KPtr, Mem, Operand
+from osmia.frontends.python.values import Const, Group, KPtr, Mem, Operand, Truth
 from osmia.object.layout import Struct
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def match(fn: Fn, node: ast.Match) -> None:
 
         subject = as_group(fn, subject)
     (end,) = fn.blocks("matched")
+    truths: set[object] = set()
     for case in node.cases:
         body, following = fn.blocks("case", "next")
         (guard,) = fn.blocks("guard") if case.guard is not None else (body,)
@@ -40,6 +41,11 @@ def match(fn: Fn, node: ast.Match) -> None:
         if not fn.reached(following):
             break  # a case that always matches; Python allows it last only
         fn.enter(following)
+        if isinstance(subject, Truth) and case.guard is None and isinstance(case.pattern, ast.MatchSingleton):
+            truths.add(case.pattern.value)
+            if truths >= {True, False}:
+                fn.live = False  # there is no third truth value
+                break
     else:
         fn.goto(end)
     fn.enter_if_reached(end)
@@ -87,8 +93,6 @@ def singleton_pattern(
 
 
 def _is_bool(operand: Operand) -> bool:
-    from osmia.frontends.python.values import Truth
-
     return isinstance(operand, Truth) or (isinstance(operand, Const) and isinstance(operand.value, bool))
 
 

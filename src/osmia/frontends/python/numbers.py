@@ -279,6 +279,8 @@ def _divide(fn: Fn, modulo: bool, left: Operand, right: Operand, type_: Int, nod
             return Num(emit("and", a, fn.const(divisor - 1, type_), type=type_), type_)
         count = fn.const(divisor.bit_length() - 1, type_)
         return Num(emit("ashr" if type_.signed else "lshr", a, count, type=type_), type_)
+    if divisor == 0:
+        return Num(a if modulo else fn.const(0, type_), type_)
     b = in_type(fn, right, type_, node)
     if not type_.signed:
         return Num(emit("umod" if modulo else "udiv", a, b, type=type_), type_)
