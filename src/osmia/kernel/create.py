@@ -8,9 +8,9 @@ from struct import pack
 
 from osmia.abi import map_types
 from osmia.diagnostics.errors import LoadError
-from osmia.diagnostics.text import clean
 from osmia.kernel import release, syscall
 from osmia.kernel.maps.base import Map, make, read_info
+from osmia.kernel.words import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import os
 from struct import error as StructError
 
 from osmia.diagnostics.errors import LoadError, UsageError
-from osmia.diagnostics.text import clean
 from osmia.kernel import btf_blob, refusals, release, relocate, syscall
 from osmia.kernel.create import DEFAULT_RING_BYTES, create_map
 from osmia.kernel.program import Program
+from osmia.kernel.words import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

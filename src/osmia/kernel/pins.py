@@ -6,8 +6,8 @@ import errno
 import os
 
 from osmia.diagnostics.errors import LoadError
-from osmia.diagnostics.text import clean
 from osmia.kernel import syscall
+from osmia.kernel.words import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

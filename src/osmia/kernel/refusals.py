@@ -7,8 +7,8 @@ import os
 
 from osmia.diagnostics.errors import LoadError, UnsupportedFeature
 from osmia.diagnostics.span import Span
-from osmia.diagnostics.text import clean
 from osmia.kernel import release
+from osmia.kernel.words import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from struct import pack_into
 from osmia.abi import commands
 from osmia.abi.uapi_bpf import BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE
 from osmia.diagnostics.errors import LoadError, RelocationError
-from osmia.diagnostics.text import clean
 from osmia.kernel import refusals, syscall
+from osmia.kernel.words import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

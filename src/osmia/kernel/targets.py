@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from osmia.diagnostics.errors import AttachError
-from osmia.diagnostics.text import clean
+from osmia.kernel.words import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

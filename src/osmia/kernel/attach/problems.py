@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 
 from osmia.diagnostics.errors import AttachError, LoadError, UnsupportedFeature
-from osmia.diagnostics.text import clean
 from osmia.kernel import refusals, release
+from osmia.kernel.words import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from functools import partial
 from struct import pack
 
 from osmia.diagnostics.errors import AttachError
-from osmia.diagnostics.text import clean
 from osmia.kernel import syscall
 from osmia.kernel.attach.link import BpfLink, Link, attach_all
 from osmia.kernel.attach.problems import refused
+from osmia.kernel.words import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

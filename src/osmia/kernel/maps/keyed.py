@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
 from struct import error as StructError
 from struct import unpack_from
 from sys import byteorder
@@ -14,6 +13,7 @@ from osmia.object.layout import U32, Array, Bool, Bytes, Enum, Int, Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from osmia.object.layout import Layout
@@ -179,7 +179,7 @@ class KeyedMap(Map):
 
         :raises MapError: as :meth:`put`; entries before the failing one are in the map.
         """
-        pairs = entries.items() if isinstance(entries, Mapping) else entries
+        pairs: Any = entries.items() if hasattr(entries, "items") else entries
         packed = [(self._key_bytes(key), self._value_bytes(value)) for key, value in pairs]
         done = 0
         while done < len(packed) and self._has_batches and not flags:
