@@ -8,6 +8,7 @@ from osmia.compiler.codegen.lower.control import returns
 from osmia.compiler.codegen.lower.memory import scalar_type, zero
 from osmia.compiler.ir import Ptr, Space, Value
 from osmia.compiler.ir.flow import Flow, memory_locals, zeroing
+from osmia.compiler.ir.lives import Lives
 from osmia.compiler.ir.ops import OPS
 from osmia.object.layout import Array, Bool, Bytes, Char, Enum, Int, Layout, Struct
 
@@ -330,23 +331,23 @@ class FunctionLowering:
             self.define_pointer(parameter, name)
         head = len(self.lines)
         zeros = zeroing(function, flow)
-        self._zero_locals(zeros.get("", ()))
+        lives = Lives(function, flow, zeros)
+        self._zero_locals(zeros.get("", ()), lives)
         self.emit(f"br label %{self._labels[function.blocks[0].label]}")
         for label in flow.order:
-            block = flow.blocks[label]
             self.place(self._labels[label])
             self._debug = start
-            self._zero_locals(zeros.get(label, ()))
-            for op in block.ops:
+            self._mark("end", lives.ends_at.get(label, ()))
+            self._zero_locals(zeros.get(label, ()), lives)
+            for position, op in enumerate(flow.blocks[label].ops):
                 span = op.span if op.span.line else function.span
                 self._debug = module.debug_note(span, scope, function)
-                self._lower_op(op)
+                self._mark("start", lives.starts.get((label, position), ()))
+                LOWER[OPS[op.name].lower](self, op)
+                self._mark("end", lives.ends.get((label, position), ()))
         self.lines[head:head] = self._head
         definition = module.function_head(function, ", ".join(parameters), scope)
         return [definition, *self.lines, "}"]
-
-    def _lower_op(self, op: Op) -> None:
-        LOWER[OPS[op.name].lower](self, op)
 
     def _make_locals(self, flow: Flow) -> None:
         in_memory = memory_locals(self.function)
@@ -367,7 +368,16 @@ class FunctionLowering:
                     zero_value = "null" if llvm == "ptr" else "false" if llvm == "i1" else "0"
                     self._head.append(f"  store {llvm} {zero_value}, ptr {slot}, align {size}{self._debug}")
 
-    def _zero_locals(self, names: tuple[str, ...] | list[str]) -> None:
+    def _mark(self, what: str, names: tuple[str, ...] | list[str]) -> None:
+        """Tells LLVM where locals begin or end to be alive, so that they can share their stack."""
+        for name in names:
+            size = self.function.locals[name].type
+            bytes_ = size.size if isinstance(size, Layout) else 8
+            self.need(f"declare void @llvm.lifetime.{what}.p0(i64, ptr)")
+            self.emit(f"call void @llvm.lifetime.{what}.p0(i64 {bytes_}, ptr {self.locals[name].name})")
+
+    def _zero_locals(self, names: tuple[str, ...] | list[str], lives: Lives) -> None:
+        self._mark("start", [name for name in names if name in lives.tracked])
         for name in names:
             place, type_ = self.locals[name], self.function.locals[name].type
             if isinstance(type_, Layout):

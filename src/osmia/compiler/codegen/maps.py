@@ -50,7 +50,9 @@ class MapWriter:
         row = TABLE.get(spec.kind)
         number = self.metadata.number
         out = [("type", number(row.number))]
-        if spec.key is not None and row.key != (0, 0, 1):
+        # The kernel takes no types for program arrays.
+        plain = spec.kind == "prog_array"
+        if spec.key is not None and row.key != (0, 0, 1) and not plain:
             out.append(("key", self.metadata.pointer(self.metadata.layout(spec.key))))
         elif spec.key_size and row.key != (0, 0, 1):
             out.append(("key_size", number(spec.key_size)))

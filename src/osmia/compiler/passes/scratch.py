@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from osmia.compiler.ir import VOID, Block, Function, Global, Local, Module, Op, Ptr, Space, Value
 from osmia.compiler.ir.flow import Flow, derived, is_aggregate, zeroing
+from osmia.compiler.ir.lives import Lives
 from osmia.compiler.passes.prune import callees, with_body, with_functions
 from osmia.diagnostics import CompileError
 from osmia.object.layout import BOOL, U32, U64, Bytes, Field, Int, Layout, Struct
@@ -134,6 +135,7 @@ def _callers_first(module: Module) -> list[str]:
 def _plan(module: Module, target: Target, budget: int) -> Plan:
     plan = Plan(module)
     frames: dict[str, dict[str, int]] = {}
+    together: dict[str, list[frozenset[str]]] = {}
     for name, function in module.functions.items():
         sizes = {
             local.name: _padded(local.type)
@@ -141,6 +143,7 @@ def _plan(module: Module, target: Target, budget: int) -> Plan:
             if is_aggregate(local.type) and isinstance(local.type, Layout) and local.type.size
         }
         frames[name] = sizes
+        together[name] = _together(function, sizes)
         forced = set() if target.modern else _indexed(function)
         for local, size in list(sizes.items()):
             if size > LARGE or local in forced:
@@ -151,7 +154,9 @@ def _plan(module: Module, target: Target, budget: int) -> Plan:
         depth: dict[str, int] = {}
         for name in reversed(order):
             inner = max((depth[callee] for callee in callees(module.functions[name])), default=0)
-            depth[name] = sum(frames[name].values()) + inner
+            sizes = frames[name]
+            own = max((sum(sizes.get(local, 0) for local in alive) for alive in together[name]), default=0)
+            depth[name] = own + inner
         worst = max(depth, key=lambda name: depth[name], default="")
         if not worst or depth[worst] <= budget:
             break
@@ -165,6 +170,14 @@ def _plan(module: Module, target: Target, budget: int) -> Plan:
         del frames[name][local]
     plan.settle()
     return plan
+
+
+def _together(function: Function, sizes: dict[str, int]) -> list[frozenset[str]]:
+    """Sets of locals that need their own bytes of stack at the same time."""
+    flow = Flow(function)
+    lives = Lives(function, flow, zeroing(function, flow))
+    always = frozenset(local for local in sizes if local not in lives.tracked)
+    return [alive | always for alive in lives.together] or [always]
 
 
 def _reach(module: Module, start: str) -> list[str]:
