@@ -44,7 +44,8 @@ class Globals:
         return found
 
     def __getitem__(self, name: str) -> Any:
-        return self._module.globals[name].layout.unpack(bytes(self._region(name).data))
+        data = bytes(self._region(name).data)
+        return self._module.globals[name].layout.unpack(data)
 
     def __setitem__(self, name: str, value: Any) -> None:
         region = self._region(name)

@@ -5,7 +5,7 @@ What an operation's types must be, and where its values come from, is legality's
 
 from __future__ import annotations
 
-from osmia.compiler.ir import KArray, KType, Ptr
+from osmia.compiler.ir import VOID, KArray, KType, Ptr
 from osmia.compiler.ir.ops import OPS
 from osmia.object.layout import Layout
 
@@ -77,6 +77,6 @@ def shape_problem(op: Op) -> str | None:
             return f"{op.name} has no attribute '{name}'"
     if op.result is None and row.result not in ("void", "any"):
         return f"{op.name} has a result, which needs a name and a type"
-    if op.result is not None and row.result == "void":
+    if op.result is not None and row.result == "void" and op.result.type is not VOID:
         return f"{op.name} has no result"
     return None

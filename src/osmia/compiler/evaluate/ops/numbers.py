@@ -112,6 +112,8 @@ def eval_compare(frame: Frame, op: Op) -> bool:
     if op.name in ("eq", "ne"):
         if isinstance(a, Pointer) != isinstance(b, Pointer):
             raise malformed(f"{op.name} compares a pointer with a number")
+        if not isinstance(a, Pointer):
+            _same(op)
         return bool((a == b) == (op.name == "eq"))
     _same(op)
     type_ = op.args[0].type
