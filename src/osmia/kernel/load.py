@@ -357,18 +357,24 @@ def _load_program(
     if not options.log_level:
         result, _ = attempt(0, None)
     if result < 0:
-        result, text = _with_log(attempt, options.log_level or 1)
+        result, text = _with_log(attempt, options.log_level or 1, result)
     if result < 0:
         raise refusals.program_refused(program, -result, text)
     return Program(result, program.name, program.prog_type, program.attach_type, program, text)
 
 
-def _with_log(attempt: Any, level: int) -> tuple[int, str]:
-    """Loads with a log, whose buffer grows until the whole log fits."""
+def _with_log(attempt: Any, level: int, first: int) -> tuple[int, str]:
+    """Loads with a log, whose buffer grows until the whole log fits.
+
+    A program that is too complex (``first`` says E2BIG) takes the verifier seconds and its log tens of megabytes: of
+    that one the end has to do, which kernels that tell the log's true size (Linux 6.4) keep in the buffer.
+    """
     size = _FIRST_LOG
     while True:
         log = bytearray(size)
         result, true_size = attempt(level, log)
+        if result == -errno.ENOSPC and first == -errno.E2BIG and true_size:
+            return first, _log_text(log)
         if result != -errno.ENOSPC or size >= _MOST_LOG:
             return result, _log_text(log)
         size = min(max(true_size + 1, size * 4), _MOST_LOG)
