@@ -302,6 +302,21 @@ def test_steps_free_the_ring_while_reading():
     ring.close()
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_on_machines_that_reorder(ring, way, monkeypatch):
+    from osmia.kernel import ringbuf
+
+    monkeypatch.setattr(ringbuf, "_STRONG", False)
+    fence = ringbuf._make_fence()
+    calls = []
+    monkeypatch.setattr(ringbuf, "_fence", lambda: (fence(), calls.append(1)))
+    reader = ring.reader()
+    for number in range(5):
+        ring.put(event(number))
+    assert read(reader, way) == [0, 1, 2, 3, 4] and len(calls) >= 3
+    reader.close()
+
+
 def test_numpy_is_loaded_only_for_arrays():
     code = (
         "import sys, osmia.kernel.ringbuf, osmia.kernel.perfbuf\n"

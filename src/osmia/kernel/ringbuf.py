@@ -49,10 +49,9 @@ def _make_fence() -> Callable[[], None]:
         return _no_fence
     from _thread import allocate_lock
 
-    lock = allocate_lock()
-    lock.acquire()
-
     def fence() -> None:
+        lock = allocate_lock()  # one of its own: readers in several threads must not release each other's
+        lock.acquire()
         lock.release()
         lock.acquire()
 
