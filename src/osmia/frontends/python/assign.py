@@ -11,6 +11,7 @@ from osmia.frontends.python.function import Poisoned
 from osmia.frontends.python.numbers import binop
 from osmia.frontends.python.slots import BoolSlot, NumSlot, OwnSlot, Slot, Variable, new_slot
 from osmia.frontends.python.values import Const, Group, Items, Mem, Nothing, Num, Operand
+from osmia.lang.program import Var
 from osmia.lang.types import KernelType, layout_of
 from osmia.object.layout import S64, Array, Bool, Enum, Int, Layout, Struct
 
@@ -96,6 +97,8 @@ def _wanted(fn: Fn, target: ast.expr) -> Layout | None:
         if isinstance(base, Mem) and isinstance(base.layout, Struct):
             found = base.layout.field(target.attr)
             return None if found is None else found.type
+        if isinstance(base, Const) and isinstance(base.value, Var):
+            return base.value.layout
     return None
 
 

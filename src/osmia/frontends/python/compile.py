@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from osmia.diagnostics import CompileError, MultiError, OsmiaError, Span
 from osmia.frontends.python.function import Poisoned
+from osmia.frontends.python.globals import declare_variable
 from osmia.frontends.python.hooks import compile_function
 from osmia.frontends.python.unit import Target, Unit
 from osmia.lang import prelude
@@ -30,6 +31,8 @@ def compile_program(decl: ProgramDecl, *, btf: Btf | None = None, target: Target
     errors: list[OsmiaError] = unit.errors
     try:
         unit.declare_maps()
+        for variable in decl.variables:
+            declare_variable(unit, variable)
     except OsmiaError as error:
         errors.append(error)
     if not decl.functions:

@@ -13,9 +13,17 @@ from osmia.object.layout import S64, U64, Array, Char, Int, Layout
 
 if TYPE_CHECKING:
     from osmia.frontends.python.function import Fn
+    from osmia.frontends.python.unit import Unit
 
 OPTION_PREFIX = "osmia_option_"
 _COMPARED = 8
+
+
+def declare_variable(unit: Unit, variable: Var[Any]) -> None:
+    """The global of a shared variable: zeros go to ``.bss``."""
+    raw = variable.layout.pack(variable.initial) if variable.initial is not None else b""
+    section = ".rodata" if getattr(variable, "frozen", False) else ".data" if any(raw) else ".bss"
+    unit.variable(variable.name, variable.layout, section, raw)
 
 
 def variable_place(fn: Fn, variable: Var[Any], node: ast.AST) -> Place:
@@ -23,10 +31,7 @@ def variable_place(fn: Fn, variable: Var[Any], node: ast.AST) -> Place:
     frozen = bool(getattr(variable, "frozen", False))
     if not frozen and variable not in fn.unit.decl.variables:
         raise fn.error("PY140", node, f"{variable!r} belongs to another program")
-    initial = variable.initial
-    raw = variable.layout.pack(initial) if initial is not None else b""
-    section = ".rodata" if frozen else ".data" if any(raw) else ".bss"
-    fn.unit.variable(variable.name, variable.layout, section, raw)
+    declare_variable(fn.unit, variable)
     pointer = fn.fb.emit("global.addr", type=Ptr(Space.GLOBAL, variable.layout), name=variable.name)
     why = "this variable is fixed while the program runs" if frozen else ""
     return Place(pointer, variable.layout, not frozen, why, (pointer, variable.layout.size, 0))
