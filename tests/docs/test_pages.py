@@ -1,5 +1,6 @@
 """The pages written by hand: links lead somewhere, commands exist, and the programs in them compile."""
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
-BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^( *)```([\w ]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 PROGRAM_PAGES = [ROOT / "README.md", ROOT / "docs" / "tour.md", ROOT / "docs" / "howto-test.md"]
 
 
@@ -104,6 +105,32 @@ def programs():
                 current = f"{head}\n\n{body}{main}{tail}"
         if current:
             yield pytest.param(current, id=f"{page_id(path)}-{number + 1}")
+
+
+def refused():
+    """Programs that a page shows as refused, with the error that it shows."""
+    for path in PROGRAM_PAGES:
+        blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
+        for (_, language, source), (_, _, shown) in itertools.pairwise(blocks):
+            if language == "python refused":
+                yield pytest.param(source, shown, id=page_id(path))
+
+
+@pytest.mark.parametrize(("source", "shown"), list(refused()))
+def test_errors_of_the_pages_are_those_that_come(source, shown, tmp_path):
+    from osmia.diagnostics import CompileError
+    from osmia.diagnostics.render import render
+    from osmia.frontends.python import compile_program
+    from osmia.runtime.pipeline import target_btf
+    from osmia.runtime.programs import find_program
+
+    path = tmp_path / shown.split(":")[0]
+    path.write_text(source)
+    program = find_program(str(path))
+    program.resolve_names()
+    with pytest.raises(CompileError) as caught:
+        compile_program(program, btf=target_btf())
+    assert render(caught.value).replace(f"{tmp_path}/", "") == shown
 
 
 def test_the_pages_have_programs():

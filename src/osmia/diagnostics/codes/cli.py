@@ -10,8 +10,8 @@ ROWS = (
         "there is no such command",
         """
 ## Meaning
-The first word after `osmia` is the name of a command, and there is none of that name. The hint names the nearest ones;
-for a file it says how to run it.
+The first word after `osmia` is the name of a command, and there is none of that name. The hint names the
+nearest ones; for a file it says how to run it.
 
 ## Why
 A guess could start something else than what was meant, as root. So an unknown word runs nothing.
@@ -36,12 +36,12 @@ osmia run opensnoop
         "arguments that the command does not have",
         """
 ## Meaning
-A command was given an option it does not know, a value of the wrong form, too many arguments or too few. The message says
-which. Long options cannot be abbreviated.
+A command was given an option it does not know, a value of the wrong form, too many arguments or too few. The
+message says which. Long options cannot be abbreviated.
 
 ## Why
-An option that is overlooked would change the result without a word. Abbreviations would come to mean something else as
-soon as a new option is added.
+An option that is overlooked would change the result without a word. Abbreviations would come to mean something
+else as soon as a new option is added.
 
 ## Example
 ```
@@ -50,8 +50,8 @@ error[CLI002]: osmia ps: unrecognized arguments: --jsn
 ```
 
 ## Repair
-`osmia COMMAND --help` tells a command's arguments; `osmia completion bash` prints a script that lets the shell complete
-them.
+`osmia COMMAND --help` tells a command's arguments; `osmia completion bash` prints a script that lets the shell
+complete them.
 """,
     ),
     Code(
@@ -59,11 +59,12 @@ them.
         "the output file cannot be written",
         """
 ## Meaning
-A command that makes a file, such as `osmia build`, could not create or replace it. The message has the system's own words.
+A command that makes a file, such as `osmia build`, could not create or replace it. The message has the system's
+own words.
 
 ## Why
-The file is written beside its place and then moved there, so that a reader never sees half of it. When either step fails, the
-old file, if there was one, stays as it was.
+The file is written beside its place and then moved there, so that a reader never sees half of it. When either
+step fails, the old file, if there was one, stays as it was.
 
 ## Example
 ```
@@ -83,12 +84,12 @@ osmia build opens.py -o ./opens.bpf.o
         "nothing to disassemble under this name",
         """
 ## Meaning
-`osmia disasm` takes an object file, a program file that ends in `.py`, a ready tool, or a loaded program: `id:12`, `name:enter`
-or the path of a pin. What was given is none of these.
+`osmia disasm` takes an object file, a program file that ends in `.py`, a ready tool, or a loaded program:
+`id:12`, `name:enter` or the path of a pin. What was given is none of these.
 
 ## Why
-The four kinds are told apart by their form, never by trying one after the other: a program file is executed when it is read, and
-that must not happen to a file that was meant as data.
+The four kinds are told apart by their form, never by trying one after the other: a program file is executed
+when it is read, and that must not happen to a file that was meant as data.
 
 ## Example
 ```
@@ -111,8 +112,8 @@ osmia disasm name:enter
         "the target has no such program",
         """
 ## Meaning
-`osmia disasm TARGET --program NAME` shows one program of a target with several, and the target has none of this name; or
-`name:NAME` was given and no loaded program is called so. The hint lists the names there are.
+`osmia disasm TARGET --program NAME` shows one program of a target with several, and the target has none of this
+name; or `name:NAME` was given and no loaded program is called so. The hint lists the names there are.
 
 ## Why
 Without the selection all programs would be shown, and the first could be taken for the one that was meant.
@@ -125,7 +126,8 @@ hint: it has enter
 ```
 
 ## Repair
-Use a name from the hint. The kernel keeps 15 characters of a program's name: for `name:`, longer ones are cut to that.
+Use a name from the hint. The kernel keeps 15 characters of a program's name: for `name:`, longer ones are cut
+to that.
 """,
     ),
     Code(
@@ -133,8 +135,8 @@ Use a name from the hint. The kernel keeps 15 characters of a program's name: fo
         "options that do not go together",
         """
 ## Meaning
-Each option is fine by itself, but not with this target or beside that other option; the message names both. `--jited`, for
-one, is about machine code, which only a loaded program has.
+Each option is fine by itself, but not with this target or beside that other option; the message names both.
+`--jited`, for one, is about machine code, which only a loaded program has.
 
 ## Why
 One of the two would have to be ignored, and the output would not be what was asked for.
@@ -146,7 +148,8 @@ error[CLI012]: --jited is for loaded programs, and opens.bpf.o is an object file
 ```
 
 ## Repair
-Leave one of them out. To see the machine code of a program in a file, load it first (`osmia run`), then give its id:
+Leave one of them out. To see the machine code of a program in a file, load it first (`osmia run`), then give
+its id:
 ```
 osmia disasm id:12 --jited
 ```
@@ -160,8 +163,8 @@ osmia disasm id:12 --jited
 `name:NAME` means one loaded program, and more than one is called so. The hint lists their ids.
 
 ## Why
-Names are no keys in the kernel: every run of a tool loads programs of the same names. Showing any one of them would be
-a guess.
+Names are no keys in the kernel: every run of a tool loads programs of the same names. Showing any one of them
+would be a guess.
 
 ## Example
 ```
