@@ -159,28 +159,32 @@ class RingReader:
     def read_raw(self) -> Iterator[memoryview]:
         """Every record there is now, of any size, as a view of its bytes; the ring moves on in steps."""
         self._begin()
-        words, view, mask = self._words, self._view, self._mask
+        words, view, mask, fence = self._words, self._view, self._mask, None if _STRONG else _fence
         position = published = self._position
+        records = total = 0
         try:
             limit = self._limit()
             while position < limit:
                 offset = position & mask
                 length = words[offset >> 2]
-                _fence()
-                if length & BUSY:
-                    return
-                size = length & _LENGTH
-                if length & DISCARDED:
+                if fence is not None:
+                    fence()
+                if length > _LENGTH:
+                    if length & BUSY:
+                        return
                     self.discarded += 1
+                    length &= _LENGTH
                 else:
-                    self.records += 1
-                    self.bytes_read += size
-                    yield view[offset + HEADER : offset + HEADER + size]
-                position += HEADER + (size + 7 & ~7)
+                    yield view[offset + 8 : offset + 8 + length]
+                    records += 1
+                    total += length
+                position += length + 15 & -8  # with the header, rounded up to eight
                 if position - published >= _CHUNK:
                     self._position = published = position
                     self._publish()
         finally:
+            self.records += records
+            self.bytes_read += total
             self._position = position
             self._end()
 

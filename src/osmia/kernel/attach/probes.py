@@ -10,6 +10,7 @@ import errno
 import os
 from struct import pack
 
+from osmia.abi import attach_types
 from osmia.diagnostics.errors import AttachError, UnsupportedFeature
 from osmia.diagnostics.text import clean
 from osmia.kernel import syscall
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     Location = tuple[str, int, int, int]
 
 _PMU = "/sys/bus/event_source/devices"
-_KPROBE_MULTI, _UPROBE_MULTI, _KPROBE_SESSION, _UPROBE_SESSION = 42, 48, 56, 57
+_KPROBE_MULTI, _KPROBE_SESSION, _UPROBE_MULTI, _UPROBE_SESSION = (
+    attach_types.number(f"trace_{name}")
+    for name in ("kprobe_multi", "kprobe_session", "uprobe_multi", "uprobe_session")
+)
 _RETURN = 1
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 
 from osmia.abi import attach_types
+from osmia.abi.uapi_net import SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF, SO_DETACH_BPF, SO_DETACH_REUSEPORT_BPF
 from osmia.diagnostics.errors import AttachError, LoadError
 from osmia.diagnostics.text import clean
 from osmia.kernel import release, syscall
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from osmia.kernel.program import Program
 
-_ATTACH_BPF, _DETACH_BPF, _ATTACH_REUSEPORT, _DETACH_REUSEPORT = 50, 27, 52, 68  # SO_*
 _SKB = {"stream_parser": "sk_skb_stream_parser", "stream_verdict": "sk_skb_stream_verdict", "verdict": "sk_skb_verdict"}
 _NEEDS = ("bpf", "net_admin")
 
@@ -49,9 +49,9 @@ def _on_socket(program: Program, kind: str, options: dict[str, Any]) -> Link:
     if given is None:
         raise AttachError("HOOK006", f"a {kind} needs a socket", hint="give the option socket=")
     own = _own_socket(given)
-    attach_option, detach_option = _ATTACH_BPF, _DETACH_BPF
+    attach_option, detach_option = SO_ATTACH_BPF, SO_DETACH_BPF
     if kind == "sk_reuseport":
-        attach_option, detach_option = _ATTACH_REUSEPORT, _DETACH_REUSEPORT
+        attach_option, detach_option = SO_ATTACH_REUSEPORT_EBPF, SO_DETACH_REUSEPORT_BPF
     number = own.fileno()
     try:
         own.setsockopt(socket.SOL_SOCKET, attach_option, program.fileno())

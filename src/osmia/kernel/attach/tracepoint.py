@@ -6,6 +6,8 @@ import errno
 import os
 from struct import pack
 
+from osmia.abi import attach_types
+from osmia.abi.uapi_perf import PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, PERF_TYPE_TRACEPOINT
 from osmia.diagnostics.errors import UnsupportedFeature
 from osmia.kernel import release, syscall, tracefs
 from osmia.kernel.attach.link import BpfLink, Link, PerfLink, attach_all
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
 
     from osmia.kernel.program import Program
 
-_TRACEPOINT = 2  # PERF_TYPE_TRACEPOINT
-_SET_BPF, _ENABLE = 0x40042408, 0x2400  # PERF_EVENT_IOC_*
-_ATTACH_PERF_EVENT = 41
+_ATTACH_PERF_EVENT = attach_types.number("perf_event")
 
 
 def attach(program: Program, kind: str, target: str, options: dict[str, Any]) -> Link:
@@ -47,7 +47,7 @@ def attach(program: Program, kind: str, target: str, options: dict[str, Any]) ->
 
 def _attach_one(program: Program, target: str, cookie: int) -> Link:
     number = tracefs.tracepoint_id(*tracefs.split(target))
-    attr = syscall.perf_attr(_TRACEPOINT, number, period=1)
+    attr = syscall.perf_attr(PERF_TYPE_TRACEPOINT, number, period=1)
     try:
         fd = syscall.perf_event_open(attr, -1, 0)
     except OSError as error:
@@ -75,9 +75,9 @@ def carry(program: Program, kind: str, target: str, perf_fd: int, cookie: int = 
                 errno=errno.EOPNOTSUPP,
             )
         else:
-            syscall.ioctl(perf_fd, _SET_BPF, program.fileno())
+            syscall.ioctl(perf_fd, PERF_EVENT_IOC_SET_BPF, program.fileno())
         if enable:
-            syscall.ioctl(perf_fd, _ENABLE)
+            syscall.ioctl(perf_fd, PERF_EVENT_IOC_ENABLE)
     except OSError as error:
         if fd >= 0:
             os.close(fd)

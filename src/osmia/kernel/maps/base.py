@@ -6,6 +6,8 @@ import errno
 import os
 from struct import unpack_from
 
+from osmia.abi import commands
+from osmia.abi.map_types import RDONLY
 from osmia.diagnostics.errors import MapError
 from osmia.kernel import syscall
 from osmia.object.layout import Bytes
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 ENOTSUPP = 524
 """The kernel's own number for an operation that a map type does not have; it has no name in ``errno``."""
 
-_MAP_GET_FD_BY_ID = 14
-_RDONLY, _WRONLY = 1 << 3, 1 << 4
 
 # Kinds by the module and class that serve them; others are plain `Map` objects.
 _CLASSES = {
@@ -304,7 +304,7 @@ def map_from_id(number: int, *, key: Layout | None = None, value: Layout | None 
     :raises LoadError: KRN030 when there is none; the permission errors of loading.
     """
     try:
-        fd = syscall.fd_by_id(_MAP_GET_FD_BY_ID, number)
+        fd = syscall.fd_by_id(commands.MAP_GET_FD_BY_ID, number)
     except OSError as error:
         from osmia.kernel.refusals import no_such_object
 
@@ -319,7 +319,7 @@ def open_pinned(path: str, *, key: Layout | None = None, value: Layout | None = 
     """
     from osmia.kernel import pins
 
-    fd = pins.open_pin(path, "map", _RDONLY if read_only else 0)
+    fd = pins.open_pin(path, "map", RDONLY if read_only else 0)
     try:
         return map_from_fd(fd, key=key, value=value, name=os.path.basename(path))
     except MapError:

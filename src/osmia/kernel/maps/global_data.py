@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 
+from osmia.abi.map_types import MMAPABLE
 from osmia.kernel.maps.keyed import ArrayMap
 
 TYPE_CHECKING = False
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from osmia.object.layout import Layout
-
-_MMAPABLE = 1 << 10
 
 
 class GlobalData(ArrayMap):
@@ -78,7 +77,7 @@ class GlobalData(ArrayMap):
 
     def _mapped(self) -> mmap.mmap | None:
         fd = self.fileno()
-        if self._memory is None and self.flags & _MMAPABLE:
+        if self._memory is None and self.flags & MMAPABLE:
             protection = mmap.PROT_READ if self.read_only else mmap.PROT_READ | mmap.PROT_WRITE
             try:
                 self._memory = mmap.mmap(fd, self.value_size, mmap.MAP_SHARED, protection)

@@ -7,6 +7,7 @@ from struct import error as StructError
 from struct import unpack_from
 from sys import byteorder
 
+from osmia.abi import commands
 from osmia.kernel import syscall
 from osmia.kernel.maps.base import ENOTSUPP, Map, MissingKey
 from osmia.object.layout import U32, Array, Bool, Bytes, Enum, Int, Struct
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 ANY, NOEXIST, EXIST, LOCK = 0, 1, 2, 4
 """Flags of an update: create or replace, only create, only replace; LOCK goes with a value's spin lock."""
 
-_LOOKUP_BATCH, _LOOKUP_AND_DELETE_BATCH, _UPDATE_BATCH, _DELETE_BATCH = 24, 25, 26, 27
 _NOT_THERE = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 _BATCH_BYTES = 1 << 20
 _PACK_ERRORS = (ValueError, TypeError, AttributeError, OverflowError, LookupError, StructError)
@@ -186,7 +186,7 @@ class KeyedMap(Map):
             part = packed[done : done + max(1, _BATCH_BYTES // (self.key_size + self.user_value_size))]
             keys = bytearray(b"".join(key for key, _ in part))
             values = bytearray(b"".join(value for _, value in part))
-            count, number = syscall.map_batch(_UPDATE_BATCH, self.fileno(), len(part), keys, values)
+            count, number = syscall.map_batch(commands.MAP_UPDATE_BATCH, self.fileno(), len(part), keys, values)
             if number in _NOT_THERE and not count:
                 self._has_batches = self._iterates_in_batches()
                 break
@@ -225,7 +225,7 @@ class KeyedMap(Map):
         return True
 
     def _batches(self, remove: bool) -> Iterator[Chunk]:
-        command = _LOOKUP_AND_DELETE_BATCH if remove else _LOOKUP_BATCH
+        command = commands.MAP_LOOKUP_AND_DELETE_BATCH if remove else commands.MAP_LOOKUP_BATCH
         entry = self.key_size + self.user_value_size
         room = max(64, min(self.max_entries, _BATCH_BYTES // entry))
         position: bytearray | None = None

@@ -117,9 +117,6 @@ class BloomFilter(_Keyless):
         raise unsupported(self, "clearing", "make a new one")
 
 
-_BUILD_ID_FLAG = 1 << 5
-
-
 class StackTraceMap(KeyedMap):
     """``stack_trace``: the traces that ``bpf_get_stackid`` stored, by the id that it gave."""
 
