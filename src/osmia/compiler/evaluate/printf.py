@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from osmia.compiler.evaluate.frame import Run
 
-_PIECE = re.compile(rb"%(?:(%)|([0+\- ]*)([1-9][0-9]*)?(p[kuxsSBiI]?[46s]?|s|c|ll?[diuxX]|[diuxX]))")
+_PIECE = re.compile(rb"%(?:(%)|([0+\- ]*)([1-9][0-9]*)?(p[KkuxsSBiI]?[46s]?|s|c|ll?[diuxX]|[diuxX]))")
 _TEXT = 512
 Argument = Pointer | int
 
