@@ -123,6 +123,9 @@ class Metadata:
 
     def number(self, value: int) -> str:
         """How BTF-defined maps write a number: a pointer to an array of that many ints."""
+        if value >> 30:
+            # The kernel refuses array types of 4 GiB, pointed to or not: large numbers count single bytes.
+            return self.pointer(self.array(self.basic("char", 8, "DW_ATE_signed_char"), value, 1))
         return self.pointer(self.array(self.basic("int", 32, "DW_ATE_signed"), value, 4))
 
     def struct(self, name: str, size: int, members: list[tuple[str, str, int, int]], kind: str = "structure") -> str:
@@ -172,7 +175,8 @@ class Metadata:
         if isinstance(layout, Char):
             return self.array(self.basic("char", 8, "DW_ATE_signed_char"), layout.size, 1)
         if isinstance(layout, Bytes):
-            return self.array(self.layout(Int(8)), layout.size, 1)
+            # The name tells raw bytes from an array of numbers (``object.btf_layout`` reads it back).
+            return self.array(self.basic("byte", 8, "DW_ATE_unsigned_char"), layout.size, 1)
         if isinstance(layout, Array):
             return self.array(self.layout(layout.element), layout.count, layout.element.size)
         raise TypeError(f"no debug type for {layout!r}")

@@ -137,10 +137,11 @@ def _plan(module: Module, target: Target, budget: int) -> Plan:
     frames: dict[str, dict[str, int]] = {}
     together: dict[str, list[frozenset[str]]] = {}
     for name, function in module.functions.items():
+        used = {op.attrs["local"] for op in function.ops() if op.name == "local.addr"}
         sizes = {
             local.name: _padded(local.type)
             for local in function.locals.values()
-            if is_aggregate(local.type) and isinstance(local.type, Layout) and local.type.size
+            if local.name in used and is_aggregate(local.type) and isinstance(local.type, Layout) and local.type.size
         }
         frames[name] = sizes
         together[name] = _together(function, sizes)
@@ -390,10 +391,9 @@ class Entry(Body):
         start, look, try_, next_, none, got = (
             Block(self._label(hint)) for hint in ("start", "look", "try", "next", "none", "got")
         )
-        taken = Block(self._label("taken"))
         count, key = self._local("count", U32), self._local("key", U32)
-        held_slot = self._local("slot", Ptr(Space.MAP, self.rewriter.pointer.to, True))
-        self.result.blocks += [start, look, try_, next_, none, taken, got]
+        held_slot = self._local("slot", self.rewriter.pointer)
+        self.result.blocks += [start, look, try_, next_, none, got]
         emit(start, "local.set", emit(start, "const", type_=U32, value=0), local=count)
         cpu = emit(start, "helper", type_=U32, name="get_smp_processor_id") if self.rewriter.shared else None
         emit(start, "br", to=look.label)
@@ -412,21 +412,20 @@ class Entry(Body):
         flag = emit(try_, "field", slot, type_=Ptr(Space.MAP, U32), offset=0, name="busy")
         mine = emit(try_, "scratch.claim", flag, type_=BOOL)
         emit(try_, "local.set", slot, local=held_slot)
-        emit(try_, "condbr", mine, then=taken.label, other=next_.label)
+        emit(try_, "condbr", mine, then=got.label, other=next_.label)
 
         one = emit(next_, "const", type_=U32, value=1)
         count_next = emit(next_, "add", emit(next_, "local.get", type_=U32, local=count), one, type_=U32)
         emit(next_, "local.set", count_next, local=count)
         most = TRIES_SHARED if self.rewriter.shared else spec.max_entries
-        more = emit(next_, "ult", count_next, emit(next_, "const", type_=U32, value=most), type_=BOOL)
-        emit(next_, "condbr", more, then=look.label, other=none.label)
+        # A check that LLVM cannot see through, so that it does not unroll the loop.
+        emit(next_, "br.inrange", count_next, type_=U32, count=most, then=look.label, other=none.label)
 
         busy = emit(none, "global.addr", type_=Ptr(Space.GLOBAL, U64), name=self.rewriter.counter)
         emit(none, "atomic.add", busy, emit(none, "const", type_=U64, value=1))
         self._default(none)
 
-        mine_slot = emit(taken, "local.get", type_=maybe, local=held_slot)
-        taken.ops.append(Op("br.nonnull", (mine_slot,), {"then": got.label, "other": none.label}, self.slot, self.span))
+        got.ops.append(Op("local.get", (), {"local": held_slot}, self.slot, self.span))
         if self.tails:
             self.held = self._local("held", BOOL)
             emit(got, "local.set", emit(got, "const", type_=BOOL, value=1), local=self.held)

@@ -500,7 +500,7 @@ first.
 
 ## Example
 ```
-%f: ptr<btf, u32> = core.field %task; base=kernel struct task_struct, steps=[.comm: char[16], .len: u32]
+%f: ptr<btf, u32> = core.field %task; base=kstruct task_struct, steps=(("comm", char[16]), ("len", u32))
 ```
 
 ## Repair

@@ -114,7 +114,8 @@ def _lower_element(f: FunctionLowering, op: Op) -> None:
         scaled = number if f.type_of(index) == "i64" else f.assign(f"zext {f.type_of(index)} {number} to i64")
     if size != 1:
         scaled = f.assign(f"mul i64 {scaled}, {size}")
-    base = f.assign(f"getelementptr i8, ptr {address.base}, i64 {scaled}")
+    # Hidden: where LLVM knows that the sum has no carries it writes "or", which the verifier refuses on pointers.
+    base = f.assign(f"getelementptr i8, ptr {address.base}, i64 {f.hide(scaled, 'i64')}")
     f.define_address(f.result(op), Address(base, address.offset, min(address.align, size & -size)))
 
 

@@ -8,11 +8,38 @@ from __future__ import annotations
 import random
 
 from osmia.compiler.ir import (
-    FUNC_REF, MAP_REF, VOID, Function, FunctionBuilder, Global, KArray, KType, Local, Module, Ptr, Space, Value,
+    FUNC_REF,
+    MAP_REF,
+    VOID,
+    Function,
+    FunctionBuilder,
+    Global,
+    KArray,
+    KType,
+    Local,
+    Module,
+    Ptr,
+    Space,
+    Value,
 )
 from osmia.diagnostics import Span
 from osmia.object.layout import (
-    BOOL, S8, S16, S32, S64, U8, U16, U32, U64, Array, Bytes, Char, Enum, Int, Layout, Struct,
+    BOOL,
+    S8,
+    S16,
+    S32,
+    S64,
+    U8,
+    U16,
+    U32,
+    U64,
+    Array,
+    Bytes,
+    Char,
+    Enum,
+    Int,
+    Layout,
+    Struct,
 )
 from osmia.object.spec import Hook, MapSpec
 
@@ -23,7 +50,9 @@ CTX = Ptr(Space.CTX, Array(U64, 8))
 TASK = KType("task_struct")
 COLOUR = Enum("colour", U32, [("RED", 0), ("BLUE", 7)])
 KEY = Struct.of("key", [("pid", U32), ("cpu", U16), ("flag", U8), ("on", BOOL), ("stamp", U64), ("colour", COLOUR)])
-RECORD = Struct.of("record", [("key", KEY), ("name", Char(16)), ("raw", Bytes(9)), ("counts", Array(U32, 5)), ("sum", S64)])
+RECORD = Struct.of(
+    "record", [("key", KEY), ("name", Char(16)), ("raw", Bytes(9)), ("counts", Array(U32, 5)), ("sum", S64)]
+)
 FILE = "random.py"
 
 
@@ -34,7 +63,9 @@ def ptr(space: Space, to: object, nullable: bool = False, bound: int | None = No
 class Maker:
     """Writes one function."""
 
-    def __init__(self, rnd: random.Random, module: Module, function: Function, wild: bool, callees: list[Function]) -> None:
+    def __init__(
+        self, rnd: random.Random, module: Module, function: Function, wild: bool, callees: list[Function]
+    ) -> None:
         self.rnd = rnd
         self.module = module
         self.function = function
@@ -459,7 +490,9 @@ class Maker:
         if name.startswith("field"):
             self.put(emit(f"core.{name}", type=BOOL if "exists" in name else U64, base=TASK, steps=self.steps()))
         elif name.startswith("type"):
-            base = self.rnd.choice((TASK, KType("u", "union"), KType("thing_t", "typedef"), KType("hrtimer_mode", "enum")))
+            base = self.rnd.choice(
+                (TASK, KType("u", "union"), KType("thing_t", "typedef"), KType("hrtimer_mode", "enum"))
+            )
             self.put(emit(f"core.{name}", type=BOOL if "exists" in name else U64, base=base))
         else:
             base = self.rnd.choice((KType("hrtimer_mode", "enum"), KType("colour_t", "typedef")))
@@ -519,7 +552,7 @@ class Maker:
     def do_printk(self) -> None:
         count = self.rnd.choice((0, 1, 3, 4, 12))
         values = [self.int(self.rnd.choice(INTS)) for _ in range(count)]
-        self.b.emit("printk", *values, format="n\u00e9 \"%%\" " + " ".join(["%d"] * count))
+        self.b.emit("printk", *values, format='n\u00e9 "%%" ' + " ".join(["%d"] * count))
 
     def do_ksym(self) -> None:
         typed = self.rnd.random() < 0.5
@@ -534,7 +567,7 @@ class Maker:
 
     def do_tail(self) -> None:
         has_context = any(p.type == CTX for p in self.function.params)
-        if has_context and self.function.kind == "program" and not self.module.extras.get("scratch"):
+        if has_context and self.rnd.random() < 0.1 and self.function.kind == "program":
             self.b.emit("tail_call", self.int(U32), map="progs")
 
     def do_while(self) -> None:
@@ -547,7 +580,9 @@ class Maker:
         self.b.emit("br", to=head.label)
         self.b.start(head)
         now = self.b.get(i)
-        self.b.emit("condbr", self.b.emit(self.rnd.choice(COMPARE), now, n, type=BOOL), then=body.label, other=after.label)
+        self.b.emit(
+            "condbr", self.b.emit(self.rnd.choice(COMPARE), now, n, type=BOOL), then=body.label, other=after.label
+        )
         self.b.start(body)
         now = self.b.get(i)
         square = self.b.emit("mul", now, self.b.emit(self.rnd.choice(BINARY), now, n, type=type_), type=type_)
@@ -570,7 +605,9 @@ class Maker:
         size = layout.size + self.rnd.choice((0, 0, 20, 70000 - 5000))
         offset = self.const(U64, self.rnd.choice((0, 14, 70000))) if self.rnd.random() < 0.4 else self.int(U64)
         type_ = ptr(Space.PACKET, layout, False, min(size, 65535))
-        header = emit("br.packet", data, offset, end, type=type_, size=min(size, 65535), then=then.label, other=after.label)
+        header = emit(
+            "br.packet", data, offset, end, type=type_, size=min(size, 65535), then=then.label, other=after.label
+        )
         self.b.start(then)
         scalar = emit("cast.ptr", header, type=ptr(Space.PACKET, U8, False, min(size, 65535)))
         value = emit("load", scalar, type=U8)
@@ -674,8 +711,10 @@ class Maker:
         self.b.start(head)
         now = self.b.get(value)
         n = self.b.get(count)
-        test = emit("ult", n, self.const(type_, 64), type=BOOL) if kind in ("fill", "compare", "sum", "crc") else emit(
-            "ne", now, self.const(type_, 0), type=BOOL
+        test = (
+            emit("ult", n, self.const(type_, 64), type=BOOL)
+            if kind in ("fill", "compare", "sum", "crc")
+            else emit("ne", now, self.const(type_, 0), type=BOOL)
         )
         emit("condbr", test, then=body.label, other=after.label)
         self.b.start(body)
@@ -688,14 +727,18 @@ class Maker:
             odd = emit("and", now, one, type=type_)
             shifted = emit("lshr", now, one, type=type_)
             mixed = emit("xor", shifted, self.const(type_, 0xEDB88320), type=type_)
-            self.b.set(value, emit("select", emit("ne", odd, self.const(type_, 0), type=BOOL), mixed, shifted, type=type_))
+            self.b.set(
+                value, emit("select", emit("ne", odd, self.const(type_, 0), type=BOOL), mixed, shifted, type=type_)
+            )
         elif kind == "sum":
             self.b.set(value, emit("add", now, emit("mul", n, n, type=type_), type=type_))
         else:
             array = self.b.local("buffer", Array(U8, 64))
             place = self.b.addr(array, ptr(Space.STACK, array.type))
             inside, out = self.split(["inside", "out"])
-            index = emit("br.inrange", n if type_ == U32 else n, type=type_, count=64, then=inside.label, other=out.label)
+            index = emit(
+                "br.inrange", n if type_ == U32 else n, type=type_, count=64, then=inside.label, other=out.label
+            )
             self.b.start(inside)
             byte = emit("element", place, index, type=ptr(Space.STACK, U8))
             emit("store", byte, self.const(U8, 0))
