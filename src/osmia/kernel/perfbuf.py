@@ -22,7 +22,7 @@ from osmia.abi.uapi_perf import (
 )
 from osmia.diagnostics.errors import AttachError, RunError
 from osmia.kernel import cpu, syscall
-from osmia.kernel.ringbuf import _fence
+from osmia.kernel.ringbuf import _fence, batch_dtype
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class PerfReader:
         self.name = events.name
         self.records = self.bytes_read = self.lost = 0
         self._closed = self._reading = False
+        self._typed: tuple[Layout, Any] | None = None
         self._rings: list[_CpuRing] = []
         size = 1
         while size < pages:
@@ -245,9 +246,9 @@ class PerfReader:
         """
         import numpy
 
-        dtype = numpy.dtype(layout.dtype())
-        if dtype.itemsize != layout.size or dtype.subdtype is not None:
-            raise RunError("KRN041", f"records of perf buffer '{self.name}' are structs or scalars, not {layout}")
+        if self._typed is None or self._typed[0] is not layout:
+            self._typed = layout, batch_dtype(numpy, layout, f"perf buffer '{self.name}'")
+        dtype = self._typed[1]
         # The data and its size are padded together.
         stride = _RECORD + (layout.size + 4 + 7 & ~7)
         self._begin()

@@ -91,6 +91,7 @@ class RingReader:
         self.bytes_read = 0
         self.discarded = 0
         self._reading = False
+        self._typed: tuple[Layout, Any] | None = None
         self._mask = self.size - 1
         fd = ring.fileno()
         try:
@@ -272,9 +273,9 @@ class RingReader:
     def _batches(self, layout: Layout) -> Iterator[tuple[Any, int, int, int]]:
         import numpy
 
-        dtype = numpy.dtype(layout.dtype())
-        if dtype.itemsize != layout.size or dtype.subdtype is not None:
-            raise RunError("KRN041", f"records of ring buffer '{self.name}' are structs or scalars, not {layout}")
+        if self._typed is None or self._typed[0] is not layout:
+            self._typed = layout, batch_dtype(numpy, layout, f"ring buffer '{self.name}'")
+        dtype = self._typed[1]
         size, stride = layout.size, HEADER + (layout.size + 7 & ~7)
         for offset, count, kept in self._array_runs(numpy, size, stride):
             batch = numpy.ndarray((count,), dtype, self._memory, _PAGE + offset + HEADER, (stride,))
@@ -379,6 +380,17 @@ class RingReader:
     def _end(self) -> None:
         self._reading = False
         self._publish()
+
+
+def batch_dtype(numpy: Any, layout: Layout, what: str) -> Any:
+    """The dtype of a batch's records. Making one costs as much as reading hundreds of records: keep it.
+
+    :raises RunError: KRN041 for a layout that is an array by itself.
+    """
+    dtype = numpy.dtype(layout.dtype())
+    if dtype.itemsize != layout.size or dtype.subdtype is not None:
+        raise RunError("KRN041", f"records of {what} are structs or scalars, not {layout}")
+    return dtype
 
 
 def _leading(lengths: list[int], size: int) -> int:

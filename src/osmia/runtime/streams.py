@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from osmia.runtime.session import Session
 
 _BATCH = 4_096
-_BREATH = 0.005
+_BREATH = 0.010
 _BURST = 256e6
 _SHORTEST = 50e-6
+_LITTLE, _MUCH = 0.25, 0.5
 
 
 class Stream:
@@ -38,7 +39,7 @@ class Stream:
         self.schema = schema
         self.seen = 0
         self._sink = session.sink
-        self._breath = breath(buffer.size)
+        self._breath = self._longest = breath(buffer.size)
         self._batch_handlers = _declared(session, "batch_handlers", schema)
         self._handlers = [
             (Decoder(declared.event_layout, factory=declared.event), function)
@@ -59,10 +60,20 @@ class Stream:
 
     def on_ready(self) -> None:
         """Delivers what is there; gathers a little first when only a few events wait."""
-        if self._breath and self.buffer.fill < 0.25:
+        if self._breath and self.buffer.fill < _LITTLE:
             time.sleep(self._breath)
+            gathered = self.buffer.fill
+            if gathered > _MUCH:
+                self._breath /= 2
+            elif gathered < _LITTLE:
+                self._breath = min(self._longest, self._breath * 1.25)
         self.drain()
         self._sink.flush()
+
+    def rest_at_most(self, seconds: float) -> None:
+        """Bounds the time to gather events: what the session's other buffers can bear."""
+        self._longest = min(self._longest, seconds)
+        self._breath = min(self._breath, self._longest)
 
     def drain(self) -> None:
         """Delivers everything that is in the buffer now.
@@ -140,7 +151,8 @@ def breath(size: int) -> float:
     """Seconds to let events gather after a nearly empty buffer of ``size`` bytes became readable.
 
     One wake-up then serves a batch instead of a single event. A buffer must not overflow meanwhile, not even in a burst
-    of 256 MB/s, some three million small events a second; so small buffers are read at once.
+    of 256 MB/s, some three million small events a second; so small buffers are read at once. Where events keep coming
+    faster than that, the stream sleeps less.
     """
     seconds = min(_BREATH, size / _BURST)
     return seconds if seconds >= _SHORTEST else 0.0
@@ -160,6 +172,10 @@ def open_streams(session: Session) -> list[Any]:
             live = session.loaded.maps.get(name)
             if live is not None:
                 found.append(_opened(live, lambda reader: Stream(reader, schema, session)))  # noqa: B023 - called now
+        if len(found) > 1:
+            shortest = min(breath(stream.buffer.size) for stream in found) / len(found)
+            for stream in found:
+                stream.rest_at_most(shortest)
         prints = session.loaded.maps.get(PRINTS)
         if prints is not None:
             found.append(_opened(prints, lambda reader: PrintStream(reader, session)))
