@@ -90,7 +90,9 @@ def value(sample):
 
     def run(body, *args, params=(), result="s64", before="", **settings):
         names = [item.split(":")[0].strip() for item in params]
-        variables = "\n".join(f"in_{name} = prog.var({item.split(':')[1].strip()})" for name, item in zip(names, params, strict=True))
+        variables = "\n".join(
+            f"in_{name} = prog.var({item.split(':')[1].strip()})" for name, item in zip(names, params, strict=True)
+        )
         text = (
             textwrap.dedent(before) + f"\n{variables}\nout = prog.var({result})\n"
             f"def work({', '.join(params)}) -> {result}:\n" + textwrap.indent(textwrap.dedent(body), "    ") + "\n"

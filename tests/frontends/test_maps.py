@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Maps, rings, queues and the rest, by what the reference evaluator finds in them afterwards."""
 
 import pytest
@@ -9,7 +10,9 @@ def run(sample):
 
     def go(before, body, prepare=None, times=1, **settings):
         lines = "\n".join("    " + line for line in body.strip("\n").split("\n"))
-        made = sample(before + "\nout = prog.var(s64)\n@prog.syscall\ndef main() -> int:\n" + lines + "\n    return 0\n")
+        made = sample(
+            before + "\nout = prog.var(s64)\n@prog.syscall\ndef main() -> int:\n" + lines + "\n    return 0\n"
+        )
         evaluator = made.evaluator(**settings)
         if prepare is not None:
             prepare(evaluator)
@@ -185,7 +188,9 @@ def test_index_outside_an_array_map_ends_the_program(run, body, index):
 
 
 def test_per_cpu_and_counter(run):
-    found = run("c = prog.counter(u32)\nh = prog.percpu_hash(u32, u32)", "c[1] += 1\nc.add(1)\nc.add(2, 5)\nh[1] += 9", times=2)
+    found = run(
+        "c = prog.counter(u32)\nh = prog.percpu_hash(u32, u32)", "c[1] += 1\nc.add(1)\nc.add(2, 5)\nh[1] += 9", times=2
+    )
     assert {key: sum(values) for key, values in found.maps["c"].items()} == {1: 4, 2: 10}
     assert {key: sum(values) for key, values in found.maps["h"].items()} == {1: 18}
 
@@ -309,7 +314,10 @@ r = prog.ring(E)
 
 
 def test_submit_a_constructor(sample):
-    made = sample(RING + '@prog.syscall\ndef main() -> int:\n    ok = r.submit(E(a=1, b=2, name=comm()))\n    return 5 if ok else 6\n')
+    made = sample(
+        RING
+        + "@prog.syscall\ndef main() -> int:\n    ok = r.submit(E(a=1, b=2, name=comm()))\n    return 5 if ok else 6\n"
+    )
     evaluator = made.evaluator()
     result = evaluator.run("main")
     assert result.value == 5

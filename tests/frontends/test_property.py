@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Random functions: what the compiler makes of them against Python's own evaluation under the documented rules."""
 
 import random
@@ -40,7 +41,9 @@ def test_compiled_functions_agree_with_python(sample, seed, data):
         assert getattr(error, "code", "") == "PY110", body
         return
     for _ in range(4):
-        values = [A.wrap(data.draw(st.one_of(st.sampled_from(INTERESTING), st.integers())), kind) for _, kind in parameters]
+        values = [
+            A.wrap(data.draw(st.one_of(st.sampled_from(INTERESTING), st.integers())), kind) for _, kind in parameters
+        ]
         for (name, _), value in zip(parameters, values, strict=True):
             evaluator.globals[f"in_{name}"] = value
         evaluator.run("main")

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Statements: every form of assignment, branch, loop and match, by its result."""
 
 import pytest
@@ -81,7 +82,11 @@ def test_statement(value, body, args, params, wanted):
     ("body", "args", "wanted"),
     [
         ("x = 0\nfor i in range(a):\n    x += i\nreturn x", (10_000,), sum(range(10_000))),
-        ("x = 0\nfor i in range(a):\n    if i == 700:\n        break\n    x += 1\nelse:\n    x = 5\nreturn x", (1000,), 700),
+        (
+            "x = 0\nfor i in range(a):\n    if i == 700:\n        break\n    x += 1\nelse:\n    x = 5\nreturn x",
+            (1000,),
+            700,
+        ),
     ],
 )
 def test_long_loop_is_a_callback(value, body, args, wanted):

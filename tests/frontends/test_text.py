@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Text and bytes: comparison, prefixes, length, characters, storing."""
 
 import pytest

@@ -11,7 +11,7 @@ from osmia.compiler.ir import Function, Ptr, Space, Value
 from osmia.diagnostics import CompileError, OsmiaError, Span, UsageError
 from osmia.frontends.python import contexts, filter
 from osmia.frontends.python.function import Fn, Poisoned, Scope
-from osmia.frontends.python.inline import annotation_of, scalar_annotation
+from osmia.frontends.python.inline import annotation_of, check_annotation, scalar_annotation
 from osmia.frontends.python.slots import AliasSlot, Variable, new_slot
 from osmia.frontends.python.tracepoints import TracepointKind
 from osmia.frontends.python.values import Const, Context, KPtr, Mem, Nothing, Num, Operand, Truth, ktype_text
@@ -103,6 +103,8 @@ def _check_definition(file: Any, definition: ast.FunctionDef, declared: KernelFu
         raise CompileError(
             "PY201", f"a kernel function has plain parameters only, not '{odd.arg}'", span=file.span(odd)
         )
+    if getattr(definition, "type_params", None):
+        raise CompileError("PY201", "a kernel function has no type parameters", span=file.span(definition))
     if args.defaults:
         raise CompileError(
             "PY201", "a kernel function's parameters have no defaults: the hook gives them",
@@ -255,6 +257,7 @@ def _compile(unit: Unit, program: Program, name: str, file: Any, definition: ast
         decorator = definition.decorator_list[0] if definition.decorator_list else definition
         if isinstance(program.argument, TracepointKind) and not any(c in program.hook.target for c in _WILD):
             program.argument.check(fn, decorator)
+        check_annotation(fn, program.declared.function, "return", None, definition.returns or definition)
         if program.filtered:
             filter.prologue(fn, definition)
         _bind_parameters(fn, program, file, definition)
@@ -358,6 +361,7 @@ def _annotated(fn: Fn, program: Program, operand: Operand, item: ast.arg, file: 
     """Checks a parameter's annotation against what the hook gives; a number takes the annotated type."""
     function = program.declared.function
     annotation = annotation_of(function, item.arg, file)
+    check_annotation(fn, function, item.arg, None, item.annotation or item)
     if isinstance(operand, Context):
         if isinstance(annotation, type) and issubclass(annotation, C.Context):
             names = _CONTEXTS.get(type(operand.kind), ())

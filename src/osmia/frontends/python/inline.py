@@ -11,9 +11,10 @@ from osmia.frontends.python import memory
 from osmia.frontends.python.function import Fn, Scope
 from osmia.frontends.python.joins import Join
 from osmia.frontends.python.slots import AliasSlot, Variable, new_slot
+from osmia.frontends.python.strings import is_text
 from osmia.frontends.python.values import Const, Context, Items, Mem, Nothing, Num, Operand, Truth
 from osmia.lang.structs import describe
-from osmia.lang.types import KernelType, layout_of
+from osmia.lang.types import KernelType, TypeObject, layout_of
 from osmia.object.layout import BOOL, S64, Bool, Enum, Int, Layout
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def function_node(fn: Fn, function: Any, node: ast.AST) -> tuple[Any, ast.Functi
     if not isinstance(found, ast.FunctionDef):
         what = "a lambda" if isinstance(found, ast.Lambda) else "an async function"
         raise fn.error("PY185", node, f"{what} cannot be called in a kernel function", hint="write a plain def")
+    if getattr(found, "type_params", None):
+        raise fn.error(
+            "PY185", node, f"{found.name} has type parameters", hint="each call is compiled for its own types"
+        )
     if function.__code__.co_flags & 0x2A0:  # generator, coroutine, async generator
         raise fn.error("PY185", node, f"{found.name} is a generator or coroutine", hint="return values instead")
     return file, found
@@ -84,18 +89,49 @@ def bind(fn: Fn, definition: ast.FunctionDef, function: Any, node: ast.Call) -> 
 def annotation_of(function: Any, name: str, file: Any) -> Any:
     """A parameter's annotation as an object; ``None`` without one."""
     value = getattr(function, "__annotations__", {}).get(name)
-    if isinstance(value, str):
-        space = dict(function.__globals__)
-        for free, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            try:
-                space[free] = cell.cell_contents
-            except ValueError:
-                continue
+    if not isinstance(value, str):
+        return value
+    space = dict(function.__globals__)
+    for free, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            value = eval(value, space)  # the program file's own code
-        except Exception:  # noqa: BLE001 - an annotation for type checkers only
-            return None
-    return value
+            space[free] = cell.cell_contents
+        except ValueError:
+            continue
+    try:
+        value = eval(value, space)  # the program file's own code
+        return eval(value, space) if isinstance(value, str) else value
+    except NameError:
+        return None  # a name that exists for type checkers only
+    except Exception as error:  # noqa: BLE001 - whatever the annotation's expression raises
+        return _Broken(str(error))
+
+
+class _Broken:
+    """An annotation that cannot be evaluated."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __repr__(self) -> str:
+        return f"it cannot be evaluated ({self.why})"
+
+
+def check_annotation(fn: Fn, function: Any, name: str, operand: Operand | None, node: ast.AST) -> None:
+    """Refuses an annotation that is no type, or one of Python's own types that the argument does not have.
+
+    :raises CompileError: PY207.
+    """
+    value = annotation_of(function, name, None)
+    if value is None or isinstance(value, (str, KernelType, TypeObject)):
+        return
+    typing_form = getattr(type(value), "__module__", "") == "typing" or hasattr(value, "__origin__")
+    if not (isinstance(value, (type, tuple)) or typing_form or hasattr(value, "__args__")):
+        raise fn.error("PY207", node, f"the annotation of '{name}' is no type: {value!r:.60}")
+    if value is float:
+        raise fn.error("PY207", node, f"'{name}' is annotated as float, which the kernel does not have")
+    wanted = "text" if value is str else "bytes" if value is bytes else None
+    if wanted is not None and operand is not None and not is_text(operand):
+        raise fn.error("PY207", node, f"'{name}' is annotated as {wanted}, and the argument is {operand.describe()}")
 
 
 def scalar_annotation(function: Any, name: str, file: Any) -> Int | Bool | None:
@@ -131,7 +167,9 @@ def plain_function(fn: Fn, function: Any, node: ast.Call) -> Operand:
         kind = scalar_annotation(function, name, file)
         operand = item if isinstance(item, Const) else fn.expr(item, kind)
         place = node if isinstance(item, Const) else item
+        check_annotation(fn, function, name, operand, place)
         operands[name] = _typed(fn, operand, kind, place)
+    check_annotation(fn, function, "return", None, node)
     return _body(fn, function, file, definition, operands, node)
 
 
@@ -234,6 +272,7 @@ def _static_call(fn: Fn, function: HelperFunction, node: ast.Call) -> Operand:
     for name, item in given.items():
         kind = scalar_annotation(function.function, name, file)
         place = node if isinstance(item, Const) else item
+        check_annotation(fn, function.function, name, None, place)
         operand = fn.unwrap(item if isinstance(item, Const) else fn.expr(item, kind), place)
         value, shape = _argument(fn, operand, kind, place, definition.name, name)
         values.append(value)

@@ -452,7 +452,7 @@ def _ksym(fn: Fn, node: ast.Call, want: Layout | None) -> Operand:
     plain = ast.copy_location(ast.Call(func=node.func, args=node.args, keywords=[]), node)
     (item,) = _args(fn, plain, "ksym", 1)
     name = _text_constant(fn, item)
-    pointer = fn.fb.emit("ksym.addr", type=Ptr(Space.KERNEL, None), name=name, weak=weak)
+    pointer = fn.fb.emit("ksym.addr", type=Ptr(Space.KERNEL, None, weak), name=name, weak=weak)
     return Num(fn.fb.emit("ptr.to.int", pointer, type=U64), U64)
 
 

@@ -10,7 +10,7 @@ from osmia.frontends.python import memory, strings
 from osmia.frontends.python.maps import direct_pointer
 from osmia.frontends.python.unit import PRINTS
 from osmia.frontends.python.values import Const, Context, Group, KPlace, KPtr, Mem, Nothing, Num, Operand, Truth
-from osmia.object.layout import BOOL, S64, U32, U64, Array, Char, Layout, Struct
+from osmia.object.layout import BOOL, S64, U32, U64, Array, Bytes, Char, Layout, Struct
 from osmia.object.spec import MapSpec
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def pieces(fn: Fn, node: ast.expr) -> list[str | _Piece]:
                 if isinstance(operand, Const) and _plain(operand.value):
                     text(_formatted(fn, operand.value, spec, conversion, value))
                 else:
+                    _check_format(fn, operand, spec, conversion, value)
                     found.append(_Piece(operand, value.value, spec, conversion))
         return found
     operand = fn.value(node)
@@ -83,6 +84,20 @@ def _format_spec(fn: Fn, node: ast.FormattedValue) -> str:
             raise fn.error("PY200", part.value, "a format is a constant")
         spec += _formatted(fn, operand.value, _format_spec(fn, part), _CONVERSIONS.get(part.conversion, ""), part)
     return spec
+
+
+def _check_format(fn: Fn, operand: Operand, spec: str, conversion: str, node: ast.AST) -> None:
+    """Refuses a format that Python would refuse for values of this type."""
+    if not spec:
+        return
+    example: Any = 0
+    if isinstance(operand, Truth):
+        example = True
+    elif strings.is_text(operand):
+        example = b"" if isinstance(getattr(operand, "layout", None), Bytes) else ""
+    elif isinstance(operand, (Mem, Group)):
+        example = ()
+    _formatted(fn, example, spec, conversion, node)
 
 
 def _formatted(fn: Fn, value: Any, spec: str, conversion: str, node: ast.AST) -> str:
