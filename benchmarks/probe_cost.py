@@ -85,7 +85,7 @@ def cost(command: list[str], announcement: bytes, events: int) -> float:
         subprocess.run(["dd", "if=/dev/zero", "of=/dev/null", "bs=1", f"count={events}"], check=True, **quiet)
         rows = [row for number, row in programs().items() if number not in before and row.get("run_cnt")]
     finally:
-        tracer.send_signal(signal.SIGINT)
+        tracer.send_signal(signal.SIGTERM)
         tracer.communicate()
     busiest = max(row["run_cnt"] for row in rows)
     if busiest < events:

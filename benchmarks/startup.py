@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import pty
+import select
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -37,20 +38,23 @@ def enter(args: TracepointArgs) -> None:
 
 def measure(command: list[str], environment: dict[str, str], announcement: bytes) -> tuple[float, float]:
     """Seconds until the announcement, and peak memory in MiB."""
+    # A terminal, so that neither tool holds its announcement back in a buffer.
+    terminal, theirs = pty.openpty()
     started = time.perf_counter()
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert child.stdout is not None
+    child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    os.close(theirs)
     seen = b""
     while announcement not in seen:
-        chunk = os.read(child.stdout.fileno(), 4096)
-        if not chunk:
-            raise SystemExit(f"{command[0]} ended early:\n{seen.decode(errors='replace')}")
-        seen += chunk
+        ready, _, _ = select.select([terminal], [], [], 20)
+        if not ready or child.poll() is not None:
+            child.kill()
+            raise SystemExit(f"{command[0]} did not attach:\n{seen.decode(errors='replace')}")
+        seen += os.read(terminal, 4096)
     took = time.perf_counter() - started
-    child.send_signal(signal.SIGINT)
-    child.stdout.read()
+    child.terminate()
     _, _, usage = os.wait4(child.pid, 0)
     child.returncode = 0
+    os.close(terminal)
     return took, usage.ru_maxrss / 1024
 
 

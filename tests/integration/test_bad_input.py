@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +73,11 @@ def test_a_probe_that_does_not_exist_suggests_the_nearest(run_osmia, tmp_path):
     done = run_osmia("run", program(tmp_path, "counts[pid()] += 1", head))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "sys_enter_openat" in done.stderr
+    assert "did you mean openat" in done.stderr
+    head = HEAD.replace("syscalls:sys_enter_openat", "sched:sched_swich")
+    done = run_osmia("run", program(tmp_path, "counts[pid()] += 1", head))
+    assert done.returncode == 1
+    assert "sched_switch" in done.stderr
 
 
 def test_a_field_that_does_not_exist_lists_the_fields(run_osmia, tmp_path):
@@ -237,7 +243,12 @@ def test_a_command_that_does_not_exist(run_osmia):
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
 def test_without_permission_it_says_what_is_missing(tmp_path, root):
     """As a user without capabilities: the error names what is missing and the exit code says so."""
-    path = program(tmp_path, "counts[pid()] += 1")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        _check_without_permission(program(Path(folder), "counts[pid()] += 1"), root)
+
+
+def _check_without_permission(path, root):
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from osmia.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -73,3 +73,12 @@ def test_no_descriptors_leak():
         command.poll(block=True)
         command.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_its_output_can_go_elsewhere(capfd):
+    command = HeldCommand(["echo", "hello"], stdout=2)
+    command.release()
+    assert command.poll(block=True) == 0
+    command.close()
+    out, errors = capfd.readouterr()
+    assert (out, errors) == ("", "hello\n")

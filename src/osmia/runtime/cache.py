@@ -109,15 +109,23 @@ class Cache:
                 os.close(folder)
         return removed
 
+    def folder(self, kind: str) -> str | None:
+        """The path of a private folder in the cache for files that others manage; ``None`` where it cannot be trusted."""
+        descriptor = self._open_folder(kind, create=True)
+        if descriptor < 0:
+            return None
+        os.close(descriptor)
+        return os.path.join(self.root, kind)
+
     def _open_folder(self, kind: str, create: bool) -> int:
         """A descriptor of a kind's folder that is ours alone, or -1."""
         if not self.enabled:
             return -1
         path = os.path.join(self.root, kind)
         try:
-            if create:
-                os.makedirs(path, mode=0o700, exist_ok=True)
             for folder in (self.root, path):
+                if create:
+                    os.makedirs(folder, mode=0o700, exist_ok=True)
                 problem = _foreign(os.lstat(folder), "folder")
                 if problem:
                     self.note = f"the cache is not used: {folder} {problem}"

@@ -19,8 +19,11 @@ class HeldCommand:
     :ivar status: its exit status as a shell counts (128 + signal), ``None`` while it runs.
     """
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        """Forks the child; raises ``RunError`` (RUN001) when the command cannot be found."""
+    def __init__(self, argv: Sequence[str], stdout: int = 1) -> None:
+        """Forks the child; raises ``RunError`` (RUN001) when the command cannot be found.
+
+        :param stdout: descriptor that becomes the command's standard output.
+        """
         self.argv = list(argv)
         self.status: int | None = None
         path = _find(self.argv[0])
@@ -28,7 +31,7 @@ class HeldCommand:
         self._failure, failure = os.pipe2(os.O_CLOEXEC)
         self.pid = os.fork()
         if self.pid == 0:
-            _become(path, self.argv, hold, self._go, failure)
+            _become(path, self.argv, hold, self._go, failure, stdout)
         os.close(hold)
         os.close(failure)
         self.pidfd = os.pidfd_open(self.pid)
@@ -88,7 +91,7 @@ def _find(name: str) -> str:
     raise RunError("RUN001", f"command not found: {name}", hint="give a path, or a name that is in PATH")
 
 
-def _become(path: str, argv: list[str], hold: int, go: int, failure: int) -> None:
+def _become(path: str, argv: list[str], hold: int, go: int, failure: int, stdout: int) -> None:
     """In the child: waits for the byte, then executes. Never returns."""
     try:
         os.close(go)
@@ -97,6 +100,8 @@ def _become(path: str, argv: list[str], hold: int, go: int, failure: int) -> Non
         signal.set_wakeup_fd(-1)
         if not os.read(hold, 1):
             os._exit(0)  # the parent has gone: the command was never to run
+        if stdout != 1:
+            os.dup2(stdout, 1)
         os.execve(path, argv, os.environ)
     except OSError as error:
         os.write(failure, str(error.errno).encode())

@@ -114,7 +114,13 @@ def parser(
     )
     how = result.add_argument_group("output")
     form = how.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const="json", help="one JSON object a line")
+    form.add_argument(
+        "--json",
+        dest="form",
+        action="store_const",
+        const="json",
+        help="one JSON object a line; a traced command's output then goes to standard error",
+    )
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="comma-separated values")
     form.add_argument("--parquet", dest="form", action="store_const", const="parquet", help="a Parquet file (--output)")
     form.add_argument("--arrow", dest="form", action="store_const", const="arrow", help="an Arrow IPC file (--output)")

@@ -171,14 +171,7 @@ def kernel_identity() -> bytes:
 
 
 def _btf_cache() -> str | None:
-    from osmia.runtime.cache import default_root
-
-    root = os.path.join(default_root(), "btf")
-    try:
-        os.makedirs(root, mode=0o700, exist_ok=True)
-    except OSError:
-        return None
-    return root
+    return Cache().folder("btf")
 
 
 def _digest(data: bytes) -> bytes:

@@ -178,7 +178,9 @@ class Session:
         if self.options.command:
             from osmia.runtime.command import HeldCommand
 
-            self._command = HeldCommand(self.options.command)
+            # What machines read must stay readable: the command's own output goes beside it.
+            mixed = self.options.form in ("json", "csv") and not self.options.output
+            self._command = HeldCommand(self.options.command, stdout=2 if mixed else 1)
         self._loaded = load(self.spec, configure(self.spec, self.options, self.program))
         self._bind(self._loaded)
         self._seed_tree()

@@ -89,7 +89,7 @@ class Maker:
         if value is None:
             special = [0, 1, 2, -1, 7, type_.bits - 1, type_.bits, 1 << (type_.bits - 1), (1 << (type_.bits - 1)) - 1]
             value = self.rnd.choice([*special, self.rnd.getrandbits(type_.bits)])
-        low, high = type_.range()
+        _low, high = type_.range()
         value &= (1 << type_.bits) - 1
         return self.b.const(value - (1 << type_.bits) if value > high else value, type_)
 
@@ -209,7 +209,7 @@ class Maker:
         if layout == type_ or (isinstance(layout, Enum) and layout.base == type_):
             return pointer
         if isinstance(layout, Struct):
-            fields = [field for field in layout.fields]
+            fields = list(layout.fields)
             self.rnd.shuffle(fields)
             for field in fields:
                 inner = self.b.emit("field", pointer, type=ptr(space, field.type), offset=field.offset, name=field.name)
@@ -300,7 +300,7 @@ class Maker:
         type_ = self.rnd.choice(INTS)
         value = self.int(type_)
         count = self.rnd.choice((1, 2, 3, 9 if self.wild else 3))
-        numbers = self.rnd.sample(range(0, 100), count)
+        numbers = self.rnd.sample(range(100), count)
         blocks = self.split(["case"] * count)
         default, after = self.split(["default", "after"])
         cases = tuple((number, block.label) for number, block in zip(numbers, blocks, strict=True))
@@ -442,7 +442,7 @@ class Maker:
 
     def kernel_pointer(self, to: object, space: Space | None = None) -> Value:
         space = space or self.rnd.choice((Space.KERNEL, Space.USER))
-        found = [v for v in self.known(ptr(space, to))]
+        found = list(self.known(ptr(space, to)))
         if found:
             return self.rnd.choice(found)
         if space is Space.BTF:
