@@ -1,7 +1,10 @@
-"""Cost of a probe: run time per event by the kernel's own BPF statistics, against bpftrace's program for the same question.
+"""Cost of a probe: run time per event by the kernel's own BPF statistics, against bpftrace's program for the same
+question.
 
-Claim: at most 1.0x for count-by-key and for latency-by-key. One tool at a time is attached while the same bounded workload (dd reading
-and writing single bytes) runs; rounds are interleaved, medians compared. Only counts leave the kernel. Needs root, bpftrace and bpftool.
+Claim: at most 1.0x for count-by-key and for latency-by-key. One tool at a time is attached while the same bounded
+workload (dd reading
+and writing single bytes) runs; rounds are interleaved, medians compared. Only counts leave the kernel. Needs root,
+bpftrace and bpftool.
 
     benchmarks/probe_cost.py [--rounds 5] [--events 300000]
 """

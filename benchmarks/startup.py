@@ -1,6 +1,7 @@
 """Start-up: from the command to the first attached probe, for a one-tracepoint counter, against bpftrace.
 
-Claims (docs/benchmarks.md): cold at most 0.8x and cached at most 0.35x of bpftrace's time; with cache at most 0.5x of its peak memory.
+Claims (docs/benchmarks.md): cold at most 0.8x and cached at most 0.35x of bpftrace's time; with cache at most 0.5x
+of its peak memory.
 Both tools announce on standard output or error that their probes are attached; the clock stops at that line. Runs are
 interleaved, medians are compared. Needs root and bpftrace.
 

@@ -1,14 +1,14 @@
 """Throughput: what a consumer of 64-byte events costs, and what rate it sustains without loss.
 
-Claims: consumer CPU time per delivered event of the batch path (``@prog.on_batch``, one column summed) is at most a tenth
-of one callback per event (``@prog.on``) and of bpftrace's ``printf`` of the same fields to a pipe; and it is free of loss
-at 90 % or more of the rate that a consumer sustains which only skips records.
+Claims: consumer CPU time per delivered event of the batch path (``@prog.on_batch``, one column summed) is at most a
+tenth of one callback per event (``@prog.on``) and of bpftrace's ``printf`` of the same fields to a pipe; and it is free
+of loss at 90 % or more of the rate that a consumer sustains which only skips records.
 
 Producer and consumer are processes of their own, each on a CPU of its own. The producer is a kernel program that is run
-again and again at a given rate; bpftrace, which cannot run such programs, watches a process that makes system calls at a
-given rate. CPU time is that of the consumer's process, user and system, over a paced run; rounds are interleaved, medians
-compared. At a low rate a wake-up costs more than the few events it brings, so a high and a low rate are shown. Needs root
-and bpftrace.
+again and again at a given rate; bpftrace, which cannot run such programs, watches a process that makes system calls at
+a given rate. CPU time is that of the consumer's process, user and system, over a paced run; rounds are interleaved,
+medians compared. At a low rate a wake-up costs more than the few events it brings, so a high and a low rate are shown.
+Needs root and bpftrace.
 
     benchmarks/throughput.py [--rounds 5]
 """
@@ -79,7 +79,7 @@ def produce() -> int:
     return sent
 
 
-# -- the producer: a process that runs the kernel program at a given rate -----------------------------------------------
+# -- the producer: a process that runs the kernel program at a given rate ---------------------------------------------
 
 
 def pace(rate: float, bursts: int, send: Callable[[], int]) -> tuple[int, float]:
@@ -134,14 +134,14 @@ class Producer:
         os.close(self.answers)
 
 
-def settle(number: int) -> None:
-    """Puts this process on one CPU, before other work on the machine."""
+def settle(number: int, process: int = 0) -> None:
+    """Puts a process (this one) on one CPU, before other work on the machine."""
     allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {allowed[number % len(allowed)]})
-    os.setpriority(os.PRIO_PROCESS, 0, -15)
+    os.sched_setaffinity(process, {allowed[number % len(allowed)]})
+    os.setpriority(os.PRIO_PROCESS, process, -15)
 
 
-# -- the consumers ------------------------------------------------------------------------------------------------------
+# -- the consumers ----------------------------------------------------------------------------------------------------
 
 
 class Consumer:
@@ -159,7 +159,7 @@ class Consumer:
                 settle(CONSUMER_CPU)
                 _consume(kind, order_read, answer_write)
                 status = 0
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - a child of fork ends here, whatever happened
                 traceback.print_exc()
             finally:
                 os._exit(status)
@@ -258,11 +258,12 @@ def _once(producer: Producer, stream: Any, on_ready: Callable[[], None], rate: f
     return sent, seconds
 
 
-# -- bpftrace -----------------------------------------------------------------------------------------------------------
+# -- bpftrace ---------------------------------------------------------------------------------------------------------
 
 PRINTF = (
     "tracepoint:syscalls:sys_enter_pread64 /pid == PID/ "
-    '{ printf("%llu %d %d %d %llu %llu %llu %s\\n", nsecs, pid, cpu, args->fd, args->buf, args->count, args->pos, comm); }'
+    '{ printf("%llu %d %d %d %llu %llu %llu %s\\n", '
+    "nsecs, pid, cpu, args->fd, args->buf, args->count, args->pos, comm); }"
 )
 
 
@@ -285,8 +286,8 @@ class Bpftrace:
         self._tracer = subprocess.Popen(
             ["bpftrace", "-e", PRINTF.replace("PID", str(self._producer.pid))],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            preexec_fn=lambda: settle(CONSUMER_CPU),
         )  # fmt: skip
+        settle(CONSUMER_CPU, self._tracer.pid)
         assert self._tracer.stdout is not None
         self._out = self._tracer.stdout.fileno()
         text = b""
@@ -324,7 +325,7 @@ class Bpftrace:
         self._tracer.communicate()
 
 
-# -- measuring ----------------------------------------------------------------------------------------------------------
+# -- measuring --------------------------------------------------------------------------------------------------------
 
 
 def costs(rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
@@ -351,8 +352,8 @@ def costs(rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
 def sustained() -> dict[str, float]:
     """The highest rate without loss of a consumer that only skips, and of batches; and what the producer is able to.
 
-    A trial sends the ring's size many times over. The best of three counts, for both: other work on the machine can only
-    do harm.
+    A trial sends the ring's size many times over. The best of three counts, for both: other work on the machine can
+    only do harm.
     """
     kinds = ("skip at once", "batch")
     consumers = {kind: Consumer(kind) for kind in kinds}

@@ -93,7 +93,8 @@ class Program(ProgramDecl):
     def report(self, function: Callable[[], object]) -> Callable[[], object]:
         """Calls a function to print results: at every ``--interval``, and at the end.
 
-        A program with a report shows only what its reports show; one without shows all its maps at the end, except those
+        A program with a report shows only what its reports show; one without shows all its maps at the end, except
+        those
         whose names begin with an underscore.
         """
         self.reports.append(function)

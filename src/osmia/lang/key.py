@@ -1,7 +1,7 @@
 """The cache key of a program: everything that its object depends on, found without parsing anything.
 
-The key covers the text of every source file involved, the declarations (maps, variables, options, hooks) and the values that
-kernel functions capture from Python. It may take in more than the compiler looks at, never less.
+The key covers the text of every source file involved, the declarations (maps, variables, options, hooks) and the
+values that kernel functions capture from Python. It may take in more than the compiler looks at, never less.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ _LIMIT = 512
 
 
 def default_root() -> str:
-    """The cache folder: ``$OSMIA_CACHE_DIR``, ``$XDG_CACHE_HOME/osmia``, ``~/.cache/osmia``; for root ``/var/cache/osmia``.
+    """The cache folder: ``$OSMIA_CACHE_DIR``, ``$XDG_CACHE_HOME/osmia``, ``~/.cache/osmia``; for root
+    ``/var/cache/osmia``.
 
     Root does not follow ``HOME`` or ``XDG_CACHE_HOME``, which ``sudo`` may leave pointing at another user's folder.
     """
@@ -44,7 +45,8 @@ def _digest(data: bytes) -> bytes:
 class Cache:
     """Entries by kind and key.
 
-    :ivar root: the folder. :ivar note: why the cache is not used or an entry could not be kept, ``""`` when all is well.
+    :ivar root: the folder. :ivar note: why the cache is not used or an entry could not be kept, ``""`` when all is
+        well.
     """
 
     def __init__(self, root: str | None = None, enabled: bool = True) -> None:
@@ -110,7 +112,7 @@ class Cache:
         return removed
 
     def folder(self, kind: str) -> str | None:
-        """The path of a private folder in the cache for files that others manage; ``None`` where it cannot be trusted."""
+        """The path of a private folder for files that others manage; ``None`` where it cannot be trusted."""
         descriptor = self._open_folder(kind, create=True)
         if descriptor < 0:
             return None

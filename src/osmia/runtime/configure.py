@@ -1,6 +1,7 @@
 """Settings of a run, as load options: constants, and which programs take part.
 
-Constants live in ``.rodata``, which the kernel freezes; its verifier then removes the branches that a run does not need.
+Constants live in ``.rodata``, which the kernel freezes; its verifier then removes the branches that a run does not
+need.
 """
 
 from __future__ import annotations

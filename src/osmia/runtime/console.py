@@ -1,4 +1,4 @@
-"""Errors on standard error, and their exit codes: the same for the command and for program files that run themselves."""
+"""Errors on standard error, and their exit codes: for the command and for program files that run themselves."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class StackNames:
                 oldest.close()
 
     def folded(self, stacks: Any, pid: int, user: int, kernel: int) -> list[str]:
-        """Frame names from the outermost in: the user's, then the kernel's with ``_[k]``; numbers below 0 are no stack."""
+        """Frame names from the outermost in: the user's, then the kernel's with ``_[k]``; below 0 is no stack."""
         frames: list[str] = []
         if user >= 0:
             frames += self._user(stacks, pid, user)

@@ -18,10 +18,12 @@ class RunOptions:
     :ivar pid: only this process, in the caller's pid namespace; 0 for all. :ivar tid: only this thread.
     :ivar cgroup: only processes in this cgroup v2 folder or below it. :ivar comm: only tasks of this name.
     :ivar command: a command to run and trace with all its descendants.
-    :ivar duration: seconds to run, ``None`` for no limit. :ivar interval: seconds between tables, ``None`` for the end only.
+    :ivar duration: seconds to run, ``None`` for no limit. :ivar interval: seconds between tables, ``None`` for the
+        end only.
     :ivar top: rows of a table, 0 for all. :ivar form: ``text``, ``json``, ``csv``, ``arrow`` or ``parquet``.
     :ivar output: a file, ``""`` for standard output. :ivar include_self: keep events that this process causes.
-    :ivar attach: attach the programs (``False``: only load, for test runs). :ivar interface: network interface of hooks that
+    :ivar attach: attach the programs (``False``: only load, for test runs). :ivar interface: network interface of
+        hooks that
         name none. :ivar hz: sampling frequency of profiles instead of their own.
     :ivar cache: use the caches. :ivar settings: values of the program's own options by name.
     """

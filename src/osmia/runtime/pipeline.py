@@ -1,7 +1,8 @@
 """From a program's declaration to a collection that fits this kernel, through the two caches.
 
 ``portable`` is the object any kernel can relocate, keyed on the program's sources and everything captured from them;
-``fitted`` is relocated for one kernel, keyed on that and the kernel's build id. A fitted program that is cached needs neither
+``fitted`` is relocated for one kernel, keyed on that and the kernel's build id. A fitted program that is cached
+needs neither
 the compiler nor BTF.
 """
 

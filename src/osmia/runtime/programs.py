@@ -29,7 +29,8 @@ def find_program(target: str) -> ProgramDecl:
     """The program that a tool's name or a file's path stands for.
 
     :raises UsageError: RUN021 for an unknown tool, RUN022 for a missing file.
-    :raises CompileError: RUN023 for a file that is no Python, RUN024 for one that fails, RUN025 for one without a program.
+    :raises CompileError: RUN023 for a file that is no Python, RUN024 for one that fails, RUN025 for one without a
+    program.
     """
     if target.endswith(".py") or "/" in target:
         return program_of(_load_file(target), target)
@@ -121,5 +122,5 @@ def _failed(error: Exception, full: str, path: str) -> Exception:
         "RUN024",
         f"{path} failed while it was loaded: {type(error).__name__}: {error}",
         span=span,
-        hint="the file runs as ordinary Python before anything is compiled; run it with python to see the whole traceback",
+        hint="the file runs as ordinary Python before anything is compiled; run it with python to see the traceback",
     )

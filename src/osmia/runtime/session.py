@@ -1,7 +1,8 @@
 """A session: one collection loaded, configured, attached and read until it ends.
 
 Order matters: filters are constants before anything loads; the command to trace is forked but held until every program
-is attached; on the way out links close first, then buffers are drained, then maps are shown, so that nothing is lost between.
+is attached; on the way out links close first, then buffers are drained, then maps are shown, so that nothing is lost
+between.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Session:
         return self.loaded.programs[name].test_run(*args, **options)
 
     def run(self) -> int:
-        """Reads events and prints results until a signal, the duration or the command's end; returns the exit status."""
+        """Reads events and prints results until a signal, the duration or the command's end; returns the status."""
         from osmia.runtime.loop import Loop
 
         with Loop() as loop:

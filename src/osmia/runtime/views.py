@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class View:
     """How a map is shown.
 
-    :ivar source: the map's declaration. :ivar title: heading. :ivar columns: display formats by column name: ``key`` and
-        ``value``, or the fields' names of a struct. :ivar top: greatest rows only, 0 for all. :ivar clear: empty the map afterwards.
+    :ivar source: the map's declaration. :ivar title: heading. :ivar columns: display formats by column name: ``key``
+        and
+        ``value``, or the fields' names of a struct. :ivar top: greatest rows only, 0 for all. :ivar clear: empty the
+        map afterwards.
     """
 
     __slots__ = ("clear", "columns", "source", "title", "top", "unit")

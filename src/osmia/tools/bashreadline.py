@@ -1,6 +1,7 @@
 """bashreadline: trace the lines that are typed into bash.
 
-Attaches to the return of ``readline`` in the bash that PATH finds. It sees interactive shells only, since scripts are not
+Attaches to the return of ``readline`` in the bash that PATH finds. It sees interactive shells only, since scripts
+are not
 read through readline.
 
 Example:

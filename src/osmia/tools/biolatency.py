@@ -1,6 +1,7 @@
 """biolatency: how long block devices take, as a histogram.
 
-Measures each request from its issue to the device until its completion; with --queued from its insertion into the queue.
+Measures each request from its issue to the device until its completion; with --queued from its insertion into the
+queue.
 Requests are not tied to processes, so --pid and its kin do not apply here.
 
 Options of its own: --queued includes the time in the queue, --by-disk one histogram for each device, --ms milliseconds.

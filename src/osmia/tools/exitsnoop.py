@@ -1,6 +1,7 @@
 """exitsnoop: trace processes as they end: how long they lived, and why they ended.
 
-One row per process (threads with --threads). CODE is the exit status; SIGNAL is the signal that killed the process, 0 for none.
+One row per process (threads with --threads). CODE is the exit status; SIGNAL is the signal that killed the process,
+0 for none.
 
 Option of its own: --threads shows every thread's end, not only whole processes.
 

@@ -1,6 +1,7 @@
 """opensnoop: trace open system calls: which process opens which file, and what came of it.
 
-Follows open, openat and openat2. ERR is the error number's name, 0 for success; a path longer than 255 bytes is cut, one
+Follows open, openat and openat2. ERR is the error number's name, 0 for success; a path longer than 255 bytes is cut,
+one
 that the kernel could not read from the process's memory is shown empty and counted as a fault.
 
 Options of its own: --failed shows only opens that fail, --user UID only those of one user.

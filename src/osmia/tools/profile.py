@@ -1,6 +1,7 @@
 """profile: sample the stacks of running tasks and count them, as folded lines for flame graphs.
 
-One line for each distinct stack: the command, then the user and the kernel frames from the outermost in, then the count. Kernel frames end in
+One line for each distinct stack: the command, then the user and the kernel frames from the outermost in, then the
+count. Kernel frames end in
 ``_[k]``. Stacks are counted in the kernel; only distinct ones reach user space. User stacks need frame pointers.
 
 Options of its own: --hz samples a second on each CPU (99), --user-only and --kernel-only leave the other half out.
@@ -48,7 +49,7 @@ def sample(ctx: PerfContext) -> None:
 @prog.every(0.2)
 def learn() -> None:
     """Reads the address spaces of sampled processes while they live, so that their stacks can be named later."""
-    for where in _samples.keys():
+    for where in _samples:
         prog.symbols.remember(where.pid)
 
 

@@ -1,6 +1,7 @@
 """syscount: count system calls, by call or by process, with the time spent in them.
 
-Counting is done in the kernel, per CPU; nothing is sent for a single call. TIME is the sum over completed calls, only with --latency.
+Counting is done in the kernel, per CPU; nothing is sent for a single call. TIME is the sum over completed calls,
+only with --latency.
 
 Options of its own: --process counts by process instead of by call; --failed counts only calls that fail;
 --latency adds the time spent.

@@ -1,6 +1,7 @@
 """tcpstates: trace changes of TCP connections' states, and how long each state lasted.
 
-The process column is the task that was running when the state changed; for states that the peer changes this is whoever the
+The process column is the task that was running when the state changed; for states that the peer changes this is
+whoever the
 interrupt hit, so process filters see only part of a connection.
 
 Example:

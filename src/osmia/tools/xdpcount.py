@@ -1,6 +1,7 @@
 """xdpcount: count the packets and bytes an interface receives, by protocol, before the kernel looks at them.
 
-All packets pass. IPv4 and IPv6 are counted by their protocol number, everything else by its Ethernet type. --interface is needed; the rate
+All packets pass. IPv4 and IPv6 are counted by their protocol number, everything else by its Ethernet type.
+--interface is needed; the rate
 of a line is for the last interval.
 
 Option of its own: --interface NAME, the network interface.
@@ -15,7 +16,7 @@ Example:
 
 from __future__ import annotations
 
-from osmia import Program, XdpContext, ntohs, u8, u16, u32, u64
+from osmia import Program, XdpContext, ntohs, u8, u16, u64
 from osmia.lang.net import ETH_P_IP, ETH_P_IPV6, XDP_PASS, EthHdr, Ipv4Hdr, Ipv6Hdr
 
 prog = Program("xdpcount", description="Count received packets by protocol with XDP.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 10.0
 _WORKLOAD = (
-    "i=0; while [ $i -lt 40 ]; do cat /etc/hostname >/dev/null; cat /no/such/file-$i 2>/dev/null; "
+    "export LC_ALL=C; i=0; while [ $i -lt 40 ]; do cat /etc/hostname >/dev/null; cat /no/such/file-$i 2>/dev/null; "
     "sleep 0.5; i=$((i+1)); done"
 )
 
