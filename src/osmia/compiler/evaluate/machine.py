@@ -266,6 +266,8 @@ class Evaluator:
         result.maps = self.maps
         result.context = bytes(context.data) if context is not None else b""
         result.packet = run.packet_bytes()
+        if run.packet is not None:
+            result.meta = bytes(run.packet.data[run.packet_meta : run.packet_start])
         result.steps = run.steps
         result.tail_calls = run.tail_calls
         result.redirects = run.redirects

@@ -64,13 +64,14 @@ class Result:
         ``seq_printf`` wrote.
     :ivar maps: all maps by name, as they are after the run (see :class:`~osmia.compiler.evaluate.maps.Map`).
     :ivar context: bytes of the context after the run. :ivar packet: bytes of the packet after the run, None without.
+    :ivar meta: bytes in front of the packet.
     :ivar steps: operations that ran. :ivar tail_calls: how many tail calls succeeded.
     :ivar redirects: targets of redirect helpers: (map name or ``""``, key or interface number).
     :ivar signals: numbers given to ``send_signal``.
     """
 
     __slots__ = (
-        "context", "events", "maps", "output", "packet", "printed", "redirects", "signals", "steps", "tail_calls",
+        "context", "events", "maps", "meta", "output", "packet", "printed", "redirects", "signals", "steps", "tail_calls",
         "value",
     )  # fmt: skip
 
@@ -82,6 +83,7 @@ class Result:
         self.maps: dict[str, Map] = {}
         self.context = b""
         self.packet: bytes | None = None
+        self.meta = b""
         self.steps = 0
         self.tail_calls = 0
         self.redirects: list[tuple[str, Any]] = []

@@ -34,8 +34,8 @@ def strncmp(run: Run, text: Pointer, size: int, constant: Pointer) -> int:
     return 0
 
 
-def _parse(run: Run, text: Pointer, size: int, flags: int) -> tuple[int, int] | int:
-    """The number and how many bytes it took, or -errno."""
+def _parse(run: Run, text: Pointer, size: int, flags: int) -> tuple[bool, int, int] | int:
+    """Whether there is a minus, the number without it, how many bytes both took; or -errno."""
     base = flags & 0x1F
     if base not in (0, 8, 10, 16) or flags & ~0x1F or not size:
         return -errno.EINVAL
@@ -43,11 +43,12 @@ def _parse(run: Run, text: Pointer, size: int, flags: int) -> tuple[int, int] | 
     at = len(data) - len(data.lstrip(b" \t\n\v\f\r"))
     negative = data[at : at + 1] == b"-"
     at += negative
-    if base in (0, 16) and re.compile(rb"0[xX][0-9a-fA-F]").match(data, at):
-        base = 16
-        at += 2
+    if base == 0 and data[at : at + 1] == b"0":
+        base = 16 if re.compile(rb"0[xX][0-9a-fA-F]").match(data, at) else 8
     elif base == 0:
-        base = 8 if data[at : at + 1] == b"0" else 10
+        base = 10
+    if base == 16 and data[at : at + 2].lower() == b"0x":
+        at += 2
     digits = {8: rb"[0-7]*", 10: rb"[0-9]*", 16: rb"[0-9a-fA-F]*"}[base]
     found = re.compile(digits).match(data, at)
     if found is None or not found[0]:
@@ -55,7 +56,7 @@ def _parse(run: Run, text: Pointer, size: int, flags: int) -> tuple[int, int] | 
     number = int(found[0], base)
     if number >> 64:
         return -errno.ERANGE
-    return -number if negative else number, found.end()
+    return negative, number, found.end()
 
 
 @helper("strtol", args="ptr u64 u64 ptr")
@@ -65,7 +66,8 @@ def strtol(run: Run, text: Pointer, size: int, flags: int, target: Pointer) -> i
     if isinstance(found, int):
         run.write(target, bytes(8))
         return found
-    number, taken = found
+    negative, number, taken = found
+    number = -number if negative else number
     if not -(1 << 63) <= number < 1 << 63:
         run.write(target, bytes(8))
         return -errno.ERANGE
@@ -80,8 +82,8 @@ def strtoul(run: Run, text: Pointer, size: int, flags: int, target: Pointer) -> 
     if isinstance(found, int):
         run.write(target, bytes(8))
         return found
-    number, taken = found
-    if number < 0:
+    negative, number, taken = found
+    if negative:
         run.write(target, bytes(8))
         return -errno.EINVAL
     run.write(target, number.to_bytes(8, ORDER))
