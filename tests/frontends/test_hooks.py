@@ -308,7 +308,8 @@ def f(regs: Any, id: s64) -> None:
     "gid and cgroup": r"""
 @prog.tracepoint("sched:sched_switch")
 def f() -> None:
-    out.value[0] = gid() + cgroup_id() + cpu() + numa_node() + ktime_ns() + boot_ns() + tai_ns() + jiffies() + random_u32() + ancestor_cgroup_id(1)
+    out.value[0] = gid() + cgroup_id() + cpu() + numa_node() + ktime_ns() + boot_ns() + tai_ns() + jiffies()
+    out.value[1] = random_u32() + ancestor_cgroup_id(1)
 """,
 }
 

@@ -346,7 +346,7 @@ table[1] = second
 
 
 def test_print_and_events(opened):
-    made, session = opened(
+    _, session = opened(
         """
 @prog.event
 class E:

@@ -459,7 +459,7 @@ def main() -> int:
 
 
 def test_map_of_another_program_is_refused(refused):
-    code, text, error = refused(
+    code, text, _ = refused(
         'other = Program("other")\nm = other.hash(u32, u32)\n@prog.syscall\ndef main() -> int:\n    m[1] = 1\n    return 0\n'
     )
     assert (code, text) == ("PY140", "m[1]")
