@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Other tests and other work share the machine: time limits of single examples say nothing about the code.
+hypothesis.settings.register_profile("osmia", deadline=None)
+hypothesis.settings.load_profile("osmia")
 
 ROOT = Path(__file__).resolve().parent.parent
 
