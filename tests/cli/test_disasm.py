@@ -235,3 +235,45 @@ def test_a_loaded_program_by_name(collection, capsys):
 def test_an_id_that_nobody_has(capsys):
     assert main(["disasm", "id:4294967294"]) == 1
     assert "error[KRN030]" in capsys.readouterr().err
+
+
+# -- program files -----------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+from osmia import Program, TracepointArgs, u32, u64
+
+prog = Program("pages")
+faults = prog.hash(u32, u64)
+
+
+@prog.tracepoint("syscalls:sys_enter_getppid")
+def enter(args: TracepointArgs) -> None:
+    faults[7] += 1
+"""
+
+
+def test_a_program_file_with_its_own_lines(tmp_path, capsys):
+    path = tmp_path / "pages.py"
+    path.write_text(PROGRAM)
+    assert main(["disasm", str(path), "--program", "enter"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("enter: tracepoint/syscalls/sys_enter_getppid, ")
+    assert "; pages.py:10:" in text and "faults[7] += 1" in text
+    assert "; map faults" in text and "call bpf_map_update_elem" in text
+
+
+def test_a_program_that_cannot_be_compiled(tmp_path, capsys):
+    path = tmp_path / "pages.py"
+    path.write_text(PROGRAM.replace("+= 1", "/= 2"))
+    assert main(["disasm", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert "error[PY" in shown.err and "pages.py:10:" in shown.err and not shown.out
+
+
+def test_a_tool(capsys):
+    assert main(["disasm", "runqlat", "--json"]) == 0
+    programs = json.loads(capsys.readouterr().out)["programs"]
+    assert "switched" in [program["name"] for program in programs]
+    texts = [row["text"] for program in programs for row in program["instructions"]]
+    assert texts and not [text for text in texts if text.startswith(".raw")]
+    assert any("CO-RE: offset of task_struct" in row.get("refers_to", "") for row in programs[0]["instructions"])

@@ -109,3 +109,28 @@ def test_sizes():
     assert [ps._size(count) for count in (0, 1, 999, 1024, 10 << 10, 3 << 20, 5 << 30)] == [
         "-", "1", "999", "1.0K", "10K", "3.0M", "5.0G",
     ]  # fmt: skip
+
+
+def test_where_a_program_is_attached(tmp_path, capsys):
+    from osmia.runtime.programs import find_program
+
+    path = tmp_path / "attached.py"
+    path.write_text(
+        "from osmia import Program, TracepointArgs, u64\n"
+        "prog = Program('attached')\n"
+        "calls = prog.var(u64, 0)\n"
+        "@prog.tracepoint('syscalls:sys_enter_getppid')\n"
+        "def cli_attached(args: TracepointArgs) -> None:\n"
+        "    calls.value += 1\n"
+    )
+    program = find_program(str(path))
+    with program.open(pid=os.getpid(), cache=False, include_self=True):
+        found = rows_of(capsys, "--all")
+        (row,) = [row for row in found["programs"] if row["name"] == "cli_attached"]
+        assert any("sys_enter_getppid" in place for place in row["attached"]), row["attached"]
+        (link,) = [link for link in found["links"] if link["prog_id"] == row["id"]]
+        assert (
+            link["program"] == "cli_attached"
+            and {"pid": os.getpid(), "comm": link["owners"][0]["comm"]} in link["owners"]
+        )
+    assert not [row for row in rows_of(capsys)["programs"] if row["name"] == "cli_attached"]

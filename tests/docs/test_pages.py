@@ -175,3 +175,27 @@ def test_the_tests_of_the_test_page_pass(tmp_path):
     assert len(tests) == 3
     for name in tests:
         space[name]()
+
+
+@pytest.mark.kernel
+def test_the_tool_of_the_tour_does_what_its_example_says(tmp_path, run_osmia):
+    import json
+
+    (source,) = [param.values[0] for param in programs() if 'Program("unlinksnoop"' in param.values[0]]
+    path = tmp_path / "unlinksnoop.py"
+    path.write_text(source)
+    wanted = tmp_path / "wanted"
+    wanted.touch()
+    done = run_osmia("run", str(path), "--json", "--", "rm", "-f", str(wanted), str(tmp_path / "missing"))
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    seen = {(row["comm"], row["path"]): row["err"] for row in rows if "path" in row}
+    assert seen[("rm", str(wanted))] == "0" and seen[("rm", str(tmp_path / "missing"))] == "ENOENT"
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if "reference" not in path.parts], ids=page_id)
+def test_files_that_a_page_names_exist(path):
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:src|scripts|tests|examples|docs|benchmarks)/[\w./-]+)`", text)
+    missing = [name for name in named if not (ROOT / name).exists() and "NAME" not in name and "AREA" not in name]
+    assert not missing
