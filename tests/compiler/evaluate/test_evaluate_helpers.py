@@ -161,6 +161,14 @@ def test_maps_of_the_wrong_kind():
 # Memory
 
 
+def test_sizes_are_checked_before_anything_is_made():
+    params = "%p: ptr<mem, bytes>, %n: u32, %a: u64"
+    for name in ("probe_read_kernel", "probe_read_user_str", "probe_read"):
+        fault("IR341", call(name, params, "%p, %n, %a", "s64"), b"", bytes(8), 2**32 - 1, 0)
+    fault("IR341", call("get_current_comm", params, "%p, %n", "s64"), b"", bytes(8), 2**32 - 1, 0)
+    assert len(printed("%999999999999d%d", 1, 2)[0]) == 1023
+
+
 def test_probe_read_helpers():
     params = "%p: ptr<mem, bytes>, %n: u32, %a: u64"
     for name, spaces in (("probe_read_kernel", "k"), ("probe_read_user", "u"), ("probe_read", "ku")):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_FRAMES = 8
 """Activations of functions that are no inline functions, as in the kernel."""
 MAX_DEPTH = 48
+MESSAGE = 1023
 HEADROOM = TAILROOM = 256
 """Bytes by which an XDP program may make its packet longer at either end."""
 
@@ -281,6 +282,14 @@ class Run:
         data, start = locate(pointer, size, False)
         return bytes(data[start : start + size])
 
+    def room(self, pointer: Pointer, size: int) -> None:
+        """Checks that the program may write so many bytes there.
+
+        :raises Fault: it may not.
+        """
+        if size:
+            locate(pointer, size, True)
+
     def write(self, pointer: Pointer, data: bytes) -> None:
         """Stores to memory that the program may write directly.
 
@@ -320,9 +329,9 @@ class Run:
         self.env.time_ns = now + self.env.tick_ns
         return now
 
-    def say(self, text: str) -> None:
-        """A message to the trace pipe."""
-        self.printed.append(text)
+    def say(self, text: bytes) -> None:
+        """A message to the trace pipe, which takes 1023 bytes of each."""
+        self.printed.append(text[:MESSAGE].decode("utf-8", "surrogateescape"))
 
     def packet_bytes(self) -> bytes | None:
         """The packet's data as it is now."""

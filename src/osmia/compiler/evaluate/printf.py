@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PIECE = re.compile(rb"%(?:(%)|([0+\- ]*)([1-9][0-9]*)?(p[KkuxsSBiI]?[46s]?|s|c|ll?[diuxX]|[diuxX]))")
 _TEXT = 512
+_WIDEST = 1 << 15
 Argument = Pointer | int
 
 
@@ -48,7 +49,8 @@ def format_message(run: Run, text: bytes, values: Sequence[Argument], exact: boo
         shown = _shown(run, piece[4], piece[2], rest.pop(0))
         if shown is None:
             return None
-        out += _padded(shown, piece[2], int(piece[3] or 0), piece[4])
+        width = int(piece[3]) if piece[3] and len(piece[3]) < 9 else _WIDEST if piece[3] else 0
+        out += _padded(shown, piece[2], min(width, _WIDEST), piece[4])
     return None if rest and exact else bytes(out)
 
 

@@ -71,8 +71,8 @@ class Result:
     """
 
     __slots__ = (
-        "context", "events", "maps", "meta", "output", "packet", "printed", "redirects", "signals", "steps", "tail_calls",
-        "value",
+        "context", "events", "maps", "meta", "output", "packet", "printed", "redirects", "signals", "steps",
+        "tail_calls", "value",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def _read(run: Run, target: Pointer, size: int, source: Pointer, users: tuple[bool, ...]) -> int:
+    run.room(target, size)
     run.write(target, bytes(size))
     for user in users:
         data = run.probe(source, size, user)
@@ -26,6 +27,7 @@ def _read(run: Run, target: Pointer, size: int, source: Pointer, users: tuple[bo
 def _read_text(run: Run, target: Pointer, size: int, source: Pointer, users: tuple[bool, ...]) -> int:
     from osmia.compiler.evaluate.ops.memory import probe_text
 
+    run.room(target, size)
     found = None
     for user in users:
         found = run.probe_text(source, size, user)
@@ -58,6 +60,7 @@ def probe_read(run: Run, target: Pointer, size: int, source: Pointer) -> int:
 def copy_from_user_task(run: Run, target: Pointer, size: int, source: Pointer, task: Pointer, flags: int) -> int:
     """Another task's memory; all tasks share the evaluator's user memory."""
     if flags:
+        run.room(target, size)
         run.write(target, bytes(size))
         return -errno.EINVAL
     return _read(run, target, size, source, (True,))

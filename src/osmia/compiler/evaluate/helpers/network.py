@@ -86,6 +86,7 @@ def _inside(run: Run, offset: int, size: int, most: int) -> bool:
 @helper("skb_load_bytes", args="ptr u32 ptr u32")
 def skb_load_bytes(run: Run, context: Pointer, offset: int, target: Pointer, size: int) -> int:
     """0 or -errno; zeros on failure."""
+    run.room(target, size)
     if not _inside(run, offset, size, 0x7FFFFFFF):
         run.write(target, bytes(size))
         return -errno.EFAULT
@@ -97,6 +98,7 @@ def skb_load_bytes(run: Run, context: Pointer, offset: int, target: Pointer, siz
 @helper("xdp_load_bytes", args="ptr u32 ptr u32")
 def xdp_load_bytes(run: Run, context: Pointer, offset: int, target: Pointer, size: int) -> int:
     """0 or -errno."""
+    run.room(target, size)
     if offset > 0xFFFF or size > 0xFFFF:
         return -errno.EFAULT
     if not _inside(run, offset, size, 0xFFFF):

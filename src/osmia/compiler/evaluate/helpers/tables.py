@@ -188,6 +188,7 @@ def get_stackid(run: Run, context: Pointer, table: Map, flags: int) -> int:
 @helper("get_stack", args="ptr ptr u32 u64")
 def get_stack(run: Run, context: Pointer, target: Pointer, size: int, flags: int) -> int:
     """How many bytes were stored, or -errno; the rest is zeros."""
+    run.room(target, size)
     if flags & ~(_SKIP | _USER | _BUILD_ID) or flags & _BUILD_ID or size % 8:
         run.write(target, bytes(size))
         return -errno.EINVAL

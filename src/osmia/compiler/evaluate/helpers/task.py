@@ -37,6 +37,7 @@ def pid_tgid(run: Run) -> int:
 @helper("get_ns_current_pid_tgid", args="u64 u64 ptr u32")
 def ns_pid_tgid(run: Run, device: int, inode: int, target: Pointer, size: int) -> int:
     """Thread and process id as ``struct bpf_pidns_info``; every namespace is the only one."""
+    run.room(target, size)
     if size != 8:
         run.write(target, bytes(size))
         return -errno.EINVAL
@@ -54,6 +55,7 @@ def uid_gid(run: Run) -> int:
 @helper("get_current_comm", args="ptr u32")
 def current_comm(run: Run, target: Pointer, size: int) -> int:
     """The task's name, cut and padded with NULs."""
+    run.room(target, size)
     comm = run.env.comm.encode() if isinstance(run.env.comm, str) else run.env.comm
     run.write(target, comm[: min(size, _COMM) - 1].ljust(size, b"\0"))
     return 0

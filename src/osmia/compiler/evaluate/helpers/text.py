@@ -113,7 +113,7 @@ def trace_printk(run: Run, format: Pointer, size: int, *values: int) -> int:
     found = _message(run, _format(run, format, size), list(values))
     if found is None:
         return -errno.EINVAL
-    run.say(found.decode("utf-8", "surrogateescape"))
+    run.say(found)
     return len(found)
 
 
@@ -123,7 +123,7 @@ def trace_vprintk(run: Run, format: Pointer, size: int, data: Pointer, length: i
     found = _message(run, _format(run, format, size), _array(run, data, length))
     if found is None:
         return -errno.EINVAL
-    run.say(found.decode("utf-8", "surrogateescape"))
+    run.say(found)
     return len(found)
 
 
@@ -137,6 +137,7 @@ def snprintf(run: Run, target: Pointer, size: int, format: Pointer, data: Pointe
     found = _message(run, text, _array(run, data, length))
     if found is None:
         return -errno.EINVAL
+    run.room(target, size)
     if size:
         run.write(target, (found[: size - 1] + b"\0"))
     return len(found) + 1

@@ -150,4 +150,4 @@ def eval_printk(frame: Frame, op: Op) -> None:
     found = format_message(frame.run, text, [value if isinstance(value, Pointer) else word(value) for value in values])
     if found is None:
         raise bad_argument(f"{op.attrs['format']!r} with {len(values)} values is no format the kernel takes")
-    frame.run.say(found.decode("utf-8", "surrogateescape"))
+    frame.run.say(found)

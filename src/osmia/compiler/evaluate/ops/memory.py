@@ -170,8 +170,8 @@ def _readable(frame: Frame, source: Value, size: int) -> bytes:
 
 def eval_copy(frame: Frame, op: Op) -> None:
     size = op.attrs["size"]
-    data = _readable(frame, op.args[1], size)
     memory, start = _writable(frame, op.args[0], size)
+    data = _readable(frame, op.args[1], size)
     target, source = frame.pointer(op.args[0]), frame.pointer(op.args[1])
     if target.region is source.region and 0 < abs(target.offset - source.offset) < size:
         raise Fault(
