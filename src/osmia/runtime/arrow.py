@@ -223,9 +223,14 @@ class _Part:
                     hint="a column's values have one type in all rows",
                 ) from None
         # A column that a program made of its own values: they tell the type, texts hold everything.
-        try:
-            found = arrow.array(values)
-        except misfits:
+        found = None
+        for type_ in (None, arrow.uint64()):
+            try:
+                found = arrow.array(values, type_)
+                break
+            except misfits:
+                continue
+        if found is None:
             found = arrow.array([str(value) for value in values])
         kind.type = found.type
         return found
