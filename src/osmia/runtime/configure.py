@@ -33,7 +33,9 @@ def configure(spec: CollectionSpec, options: RunOptions, program: ProgramDecl | 
     for variable in program.variables if program is not None else ():
         if variable.initial is not None and variable.name in spec.global_vars:
             constants[variable.name] = variable.initial
-    return LoadOptions(programs=_hooks(spec, options), constants=constants)
+    # The kernel allocates a hash map whole: the map of followed processes is small where nothing is followed.
+    unused = {filters.TREE_MAP: 1} if filters.TREE_MAP in spec.maps and not options.command else {}
+    return LoadOptions(programs=_hooks(spec, options), constants=constants, entries=unused)
 
 
 def _filter(spec: CollectionSpec, options: RunOptions, constants: dict[str, Any]) -> None:

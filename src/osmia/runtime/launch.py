@@ -52,7 +52,7 @@ def open_program(program: ProgramDecl, options: RunOptions | dict[str, Any]) -> 
     settings = options if isinstance(options, RunOptions) else RunOptions(**options)
     cache = Cache(enabled=settings.cache)
     program.resolve_names()
-    prepared = prepare(program, cache)
+    prepared = prepare(program, cache, follow=bool(settings.command))
     if settings.verbose:
         times = ", ".join(f"{step} {seconds * 1e3:.1f} ms" for step, seconds in prepared.seconds.items())
         sys.stderr.write(f"program from: {prepared.source}{f' ({times})' if times else ''}\n")

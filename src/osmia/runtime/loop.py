@@ -103,12 +103,11 @@ class Loop:
         self._epoll.close()
 
     def _install(self) -> None:
-        import threading
-
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in _STOPPING:
-            self._saved[number] = signal.signal(number, self._on_signal)
+        try:
+            for number in _STOPPING:
+                self._saved[number] = signal.signal(number, self._on_signal)
+        except ValueError:
+            return  # only the main thread may handle signals; elsewhere whoever owns it ends the loop
         self._saved_wakeup = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

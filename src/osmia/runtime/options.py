@@ -79,6 +79,11 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError("RUN004", f"{self.prog}: {message}", hint=f"{self.prog} --help tells the options")
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Help of a fixed width: asking the terminal would import what only ``--help`` needs."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=100)
+
+
 def parser(
     prog: str,
     description: str,
@@ -93,7 +98,7 @@ def parser(
         epilog=epilog,
         allow_abbrev=False,
         usage=f"{prog} [options] [-- COMMAND ...]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
     mine = result.add_argument_group("options of this program")
     for option in own:

@@ -42,8 +42,10 @@ class Prepared:
         self.notes = notes
 
 
-def compile_object(program: ProgramDecl) -> bytes:
+def compile_object(program: ProgramDecl, follow: bool = True) -> bytes:
     """The program as an ELF object, Osmia's own section included.
+
+    :param follow: with the programs that follow a command's process tree, which only a run with a command needs.
 
     :raises CompileError: the program cannot be compiled exactly.
     """
@@ -53,7 +55,7 @@ def compile_object(program: ProgramDecl) -> bytes:
     from osmia.object.spec import GlobalVar
     from osmia.object.writer import attach_meta
 
-    module = compile_program(program, btf=_btf())
+    module = compile_program(program, btf=_btf(), follow=follow)
     elf = compile_module(module)
     meta = make_meta(
         maps=module.maps.values(),
@@ -75,11 +77,11 @@ def intermediate(program: ProgramDecl, form: str) -> str:
     return print_module(module) if form == "ir" else llvm_ir(module)
 
 
-def compile_spec(program: ProgramDecl) -> CollectionSpec:
+def compile_spec(program: ProgramDecl, follow: bool = True) -> CollectionSpec:
     """The program as a portable spec, compiled now."""
     from osmia.object.elf import read_object
 
-    return read_object(compile_object(program), program.name)
+    return read_object(compile_object(program, follow), program.name)
 
 
 def target_btf() -> Btf:
@@ -118,11 +120,11 @@ def fit(spec: CollectionSpec) -> CollectionSpec:
     return relocate(spec, target_btf())
 
 
-def prepare(program: ProgramDecl, cache: Cache) -> Prepared:
+def prepare(program: ProgramDecl, cache: Cache, follow: bool = True) -> Prepared:
     """The program's collection for the running kernel, from the caches where they have it."""
     from osmia.lang.key import source_key
 
-    key = source_key(program, VERSION.encode() + _FORMAT)
+    key = source_key(program, VERSION.encode() + _FORMAT + (b"+follow" if follow else b""))
     fitted_key = _digest(key + kernel_identity())
     stored = cache.load("programs", fitted_key)
     if stored is not None:
@@ -131,7 +133,7 @@ def prepare(program: ProgramDecl, cache: Cache) -> Prepared:
     started = time.perf_counter()
     stored = cache.load("objects", key)
     if stored is None:
-        spec = compile_spec(program)
+        spec = compile_spec(program, follow)
         cache.store("objects", key, spec.plain())
         source = "compiled"
     else:

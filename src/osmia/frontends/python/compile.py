@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from osmia.lang.program import ProgramDecl
 
 
-def compile_program(decl: ProgramDecl, *, btf: Btf | None = None, target: Target | None = None) -> Module:
+def compile_program(
+    decl: ProgramDecl, *, btf: Btf | None = None, target: Target | None = None, follow: bool = True
+) -> Module:
     """Compiles every kernel function of a program.
 
     :param btf: types of the kernel that the program is compiled for; without it kernel types and raw tracepoints are
         refused. :param target: the machine, and formats of tracepoints that BTF does not know.
+    :param follow: with the programs that follow a command's process tree, which a run without a command does not need.
     :raises CompileError: one error. :raises MultiError: several, in source order.
     """
     decl.resolve_names()
@@ -41,7 +44,7 @@ def compile_program(decl: ProgramDecl, *, btf: Btf | None = None, target: Target
             hint="put a hook decorator above a function: @prog.tracepoint(...)",
         )  # fmt: skip
     _compile_all(unit, decl.functions)
-    if unit.filtered and unit.has_kernel:
+    if follow and unit.filtered and unit.has_kernel:
         _compile_all(unit, _tree_functions(decl))
     if errors:
         errors.sort(key=lambda error: (error.span.file, error.span.line, error.span.column))
