@@ -54,6 +54,15 @@ RECORD = Struct.of(
     "record", [("key", KEY), ("name", Char(16)), ("raw", Bytes(9)), ("counts", Array(U32, 5)), ("sum", S64)]
 )
 FILE = "random.py"
+TAME = (
+    "set", "set", "store", "store", "if", "switch", "loop", "copy", "zero", "call", "update", "lookup", "lookup",
+    "atomic", "delete", "boolset", "inrange", "ptrlocal",
+)  # fmt: skip
+WILD = (
+    "core", "bitfield", "info", "reads", "ring", "helper", "kfunc", "printk", "ksym", "kconfig", "tail", "while",
+    "packet", "callback", "idiom", "idiom", "pointers", "mapref", "unreachable",
+)  # fmt: skip
+HELPERS = ("get_current_pid_tgid", "ktime_get_ns", "get_smp_processor_id", "get_prandom_u32", "comm", "loop")
 
 
 def ptr(space: Space, to: object, nullable: bool = False, bound: int | None = None) -> Ptr:
@@ -247,12 +256,8 @@ class Maker:
         self.scopes.pop()
 
     def statement(self) -> None:
-        tame = ["set", "set", "store", "store", "if", "switch", "loop", "copy", "zero", "call", "update", "lookup", "lookup",
-                "atomic", "delete", "boolset", "inrange", "ptrlocal"]  # fmt: skip
-        wild = ["core", "bitfield", "info", "reads", "ring", "helper", "kfunc", "printk", "ksym", "kconfig", "tail", "while",
-                "packet", "callback", "idiom", "idiom", "pointers", "mapref", "unreachable"]  # fmt: skip
-        kind = self.rnd.choice(tame + wild if self.wild else tame)
-        getattr(self, f"do_{kind}")()
+        kinds = TAME + WILD if self.wild else TAME
+        getattr(self, f"do_{self.rnd.choice(kinds)}")()
 
     def do_set(self) -> None:
         if self.scalars:
@@ -523,8 +528,7 @@ class Maker:
         self.b.start(after)
 
     def do_helper(self) -> None:
-        name = self.rnd.choice(("get_current_pid_tgid", "ktime_get_ns", "get_smp_processor_id", "get_prandom_u32", "comm",
-                                "loop"))  # fmt: skip
+        name = self.rnd.choice(HELPERS)
         if name == "comm":
             target = self.piece(True)
             if target is not None:
@@ -736,9 +740,7 @@ class Maker:
             array = self.b.local("buffer", Array(U8, 64))
             place = self.b.addr(array, ptr(Space.STACK, array.type))
             inside, out = self.split(["inside", "out"])
-            index = emit(
-                "br.inrange", n if type_ == U32 else n, type=type_, count=64, then=inside.label, other=out.label
-            )
+            index = emit("br.inrange", n, type=type_, count=64, then=inside.label, other=out.label)
             self.b.start(inside)
             byte = emit("element", place, index, type=ptr(Space.STACK, U8))
             emit("store", byte, self.const(U8, 0))

@@ -16,7 +16,8 @@ LOOP_STEP = 64
 """Bytes that one round of a loop over memory handles."""
 UNROLL = 1024
 """Pieces of memory up to this many bytes are handled without a loop."""
-SCALAR_TEMP = 8
+UNROLL_TEXT = 256
+"""The same for the comparison of texts, which takes more code."""
 STACK_LIMIT = 512
 
 
@@ -293,7 +294,8 @@ def _lower_memeq(f: FunctionLowering, op: Op) -> None:
 
 def _leave_unless_equal(f: FunctionLowering, difference: str, result: str, done: str) -> None:
     differs, same = f.new_label(), f.new_label()
-    unequal = f.assign(f"icmp ne i64 {difference}, 0")
+    # Hidden: LLVM would make one branch of each part of the difference, and the verifier walks them all.
+    unequal = f.assign(f"icmp ne i64 {f.hide(difference, 'i64')}, 0")
     f.emit(f"br i1 {unequal}, label %{differs}, label %{same}")
     f.place(differs)
     f.emit(f"store i1 false, ptr {result}")
@@ -320,47 +322,57 @@ def _memeq_loop(
 
 @lowers("streq")
 def _lower_streq(f: FunctionLowering, op: Op) -> None:
-    """Byte by byte: different bytes end it with false, a NUL in both with true."""
+    """Word by word, up to the first word that differs or has a NUL; that one decides."""
     a, b = op.args
     size: int = op.attrs["size"]
-    result = f.slot("i1", "true")
-    done = f.new_label()
-    if size > LOOP_STEP and loopable(f, a, size) and loopable(f, b, size):
+    align = min(_align_of(f, a), _align_of(f, b))
+    difference, ends = f.slot("i64", "0"), f.slot("i64", "1")
+    decide = f.new_label()
+    at = 0
+    if size > UNROLL_TEXT and loopable(f, a, size) and loopable(f, b, size):
+        at = size - size % LOOP_STEP
         bases = [f.operand(value) for value in op.args]
-        before, head, following = f.new_label(), f.new_label(), f.fresh()
-        f.emit(f"br label %{before}")
-        f.place(before)
-        f.emit(f"br label %{head}")
-        f.place(head)
-        index = f.assign(f"phi i64 [ 0, %{before} ], [ {following}, %{{LATCH}} ]")
-        offset = f.hide(index, "i64")
+        offset, following, head, after = _walk(f, at)
         starts = [f.assign(f"getelementptr i8, ptr {base}, i64 {offset}") for base in bases]
-        _streq_byte(f, f.raw_load(starts[0], 0, 1), f.raw_load(starts[1], 0, 1), result, done)
-        latch = f.new_label()
-        f.emit(f"br label %{latch}")
-        f.place(latch)
-        f.patch("{LATCH}", latch)
-        f.emit(f"{following} = add i64 {offset}, 1")
-        more = f.assign(f"icmp ult i64 {f.hide(following, 'i64')}, {size}")
-        f.emit(f"br i1 {more}, label %{head}, label %{done}")
-    else:
-        for at in range(size):
-            _streq_byte(f, f.load(a, at, "i8", 1), f.load(b, at, "i8", 1), result, done)
-        f.emit(f"br label %{done}")
-    f.place(done)
-    f.define(f.result(op), f.assign(f"load i1, ptr {result}"))
+        for place, step in pieces(LOOP_STEP, align):
+            first, second = (f.raw_load(start, place, step) for start in starts)
+            _streq_word(f, first, second, step, (difference, ends, decide))
+        _close(f, offset, following, head, after, at)
+    for place, step in pieces(size - at, align):
+        type_ = f"i{step * 8}"
+        first, second = f.load(a, at + place, type_, step), f.load(b, at + place, type_, step)
+        _streq_word(f, first, second, step, (difference, ends, decide))
+    # All of it is equal and no NUL is in it: as if one followed.
+    f.emit(f"store i64 0, ptr {difference}")
+    f.emit(f"store i64 1, ptr {ends}")
+    f.emit(f"br label %{decide}")
+    f.place(decide)
+    differs, nul = f.assign(f"load i64, ptr {difference}"), f.assign(f"load i64, ptr {ends}")
+    # All bits up to the first NUL byte's marker: differences there count, those behind it do not.
+    below = f.assign(f"xor i64 {nul}, {f.assign(f'sub i64 {nul}, 1')}")
+    equal = f.assign(f"icmp eq i64 {f.assign(f'and i64 {differs}, {below}')}, 0")
+    ended = f.assign(f"icmp ne i64 {nul}, 0")
+    f.define(f.result(op), f.assign(f"and i1 {equal}, {ended}"))
 
 
-def _streq_byte(f: FunctionLowering, first: str, second: str, result: str, done: str) -> None:
-    differs, same, following = f.new_label(), f.new_label(), f.new_label()
-    equal = f.assign(f"icmp eq i8 {first}, {second}")
-    f.emit(f"br i1 {equal}, label %{same}, label %{differs}")
-    f.place(differs)
-    f.emit(f"store i1 false, ptr {result}")
-    f.emit(f"br label %{done}")
-    f.place(same)
-    ended = f.assign(f"icmp eq i8 {first}, 0")
-    f.emit(f"br i1 {ended}, label %{done}, label %{following}")
+def _streq_word(f: FunctionLowering, first: str, second: str, step: int, out: tuple[str, str, str]) -> None:
+    """Leaves for the decision when two words differ or the first has a NUL byte."""
+    difference, ends, decide = out
+    type_ = f"i{step * 8}"
+    ones = int.from_bytes(b"\1" * step, "little")
+    differs = f.assign(f"xor {type_} {first}, {second}")
+    # The lowest bit that is set here belongs to the first zero byte; bits above it may be set without one.
+    lower = f.assign(f"sub {type_} {first}, {ones}")
+    marked = f.assign(f"and {type_} {lower}, {f.assign(f'xor {type_} {first}, -1')}")
+    marked = f.assign(f"and {type_} {marked}, {ones * 0x80}")
+    if step != 8:
+        differs, marked = f.assign(f"zext {type_} {differs} to i64"), f.assign(f"zext {type_} {marked} to i64")
+    f.emit(f"store i64 {differs}, ptr {difference}")
+    f.emit(f"store i64 {marked}, ptr {ends}")
+    following = f.new_label()
+    stop = f.hide(f.assign(f"or i64 {differs}, {marked}"), "i64")
+    last = f.assign(f"icmp ne i64 {stop}, 0")
+    f.emit(f"br i1 {last}, label %{decide}, label %{following}")
     f.place(following)
 
 
