@@ -129,9 +129,11 @@ def chain(length, body):
 
 
 @pytest.mark.parametrize("target", [V3, V4], ids=["v3", "v4"])
-def test_code_that_is_too_large_is_refused(target):
+def test_code_that_is_too_large_is_refused(target, monkeypatch):
+    monkeypatch.setattr("osmia.compiler.codegen.compile.MOST_INSNS", 800)
+    monkeypatch.setattr("osmia.compiler.codegen.compile.SURELY_SMALL", 100)
     with pytest.raises(CompileError) as caught:
-        compile_module(chain(9, 30), target)
+        compile_module(chain(5, 20), target)
     assert caught.value.code == "IR023"
 
 
