@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The documented rules of arithmetic as a Python class, and a generator of random functions in the language.
 
 The same source text runs twice: compiled, and by Python itself with :class:`I` for its numbers.

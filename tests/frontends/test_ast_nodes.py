@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """No node of Python's syntax is accepted and ignored: every one, in every position, is refused or does what Python does."""
 
 import ast

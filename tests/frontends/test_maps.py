@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Maps, rings, queues and the rest, by what the reference evaluator finds in them afterwards."""
 
 import pytest

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Random functions: what the compiler makes of them against Python's own evaluation under the documented rules."""
 
 import random

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Statements: every form of assignment, branch, loop and match, by its result."""
 
 import pytest

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Text and bytes: comparison, prefixes, length, characters, storing."""
 
 import pytest

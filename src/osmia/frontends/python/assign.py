@@ -309,7 +309,9 @@ def augmented(fn: Fn, node: ast.AugAssign) -> None:
     if isinstance(target, ast.Name):
         left = fn.value(_load(target))
         right = fn.value(node.value)
-        store_name(fn, target, _fit(fn, target, binop(fn, node.op, left, right, node), right), node)
+        store_name(
+            fn, target, _fit(fn, target, binop(fn, node.op, left, right, node, (target, node.value)), right), node
+        )
     elif isinstance(target, ast.Attribute):
         place = access.attribute_place(fn, target)
         memory.update(fn, place, node.op, fn.value(node.value), node, node.value)

@@ -34,7 +34,7 @@ def bin_op(fn: Fn, node: ast.BinOp, want: Layout | None) -> Operand:
                 return Items(items.items, items.times * int(times.value))
     if isinstance(left, Items) or isinstance(right, Items):
         raise fn.error("PY124", node, "lists are repeated with `*`, and that is all", hint="[0] * 16")
-    return numbers.binop(fn, node.op, left, right, node)
+    return numbers.binop(fn, node.op, left, right, node, (node.left, node.right))
 
 
 def unary_op(fn: Fn, node: ast.UnaryOp, want: Layout | None) -> Operand:

@@ -253,6 +253,7 @@ def _compile(unit: Unit, program: Program, name: str, file: Any, definition: ast
     fn.on_fault = lambda: _leave(fn, program.default)
     fn.scope.on_return = lambda operand, node: _return(fn, program, operand, node)
     fn.fb.span = file.span(definition)
+    errors = len(unit.errors)
     try:
         decorator = definition.decorator_list[0] if definition.decorator_list else definition
         if isinstance(program.argument, TracepointKind) and not any(c in program.hook.target for c in _WILD):
@@ -263,7 +264,7 @@ def _compile(unit: Unit, program: Program, name: str, file: Any, definition: ast
         _bind_parameters(fn, program, file, definition)
         fn.body(definition.body)
         if fn.live:
-            if program.returns and not fn.flow.dead:
+            if program.returns and not fn.flow.dead and len(unit.errors) == errors:
                 raise fn.error(
                     "PY188", definition, f"{definition.name} does not return a verdict on every way",
                     hint=_verdict_hint(program),

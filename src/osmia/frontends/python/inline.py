@@ -349,7 +349,7 @@ def static_function(
         inner.flow.bound.add(variable)
     inner.body(definition.body)
     if inner.live:
-        if result is not VOID and not inner.flow.dead:
+        if result is not VOID and not inner.flow.dead and not fn.unit.errors:
             raise fn.error("PY188", node, f"{definition.name} does not return a value on every way")
         _zero_return(inner, result)
     inner.close()

@@ -191,8 +191,16 @@ def fold(fn: Fn, op: ast.operator, left: Const, right: Const, node: ast.AST) -> 
 _FOLDABLE = (bool, int, float, str, bytes, tuple)
 
 
-def binop(fn: Fn, op: ast.operator, left: Operand, right: Operand, node: ast.AST) -> Operand:
-    """``left op right`` for operands that are there."""
+def binop(
+    fn: Fn,
+    op: ast.operator,
+    left: Operand,
+    right: Operand,
+    node: ast.AST,
+    places: tuple[ast.AST, ast.AST] | None = None,
+) -> Operand:
+    """``left op right`` for operands that are there; ``places`` are their nodes."""
+    left_node, right_node = places or (node, node)
     if (
         isinstance(left, Const)
         and isinstance(right, Const)
@@ -207,7 +215,7 @@ def binop(fn: Fn, op: ast.operator, left: Operand, right: Operand, node: ast.AST
                 "PY108", node, f"text cannot be changed or joined with {sign} in the kernel",
                 hint="send the parts and join them in user space; print() takes f-strings",
             )  # fmt: skip
-    left, right = as_number(fn, left, node), as_number(fn, right, node)
+    left, right = as_number(fn, left, left_node), as_number(fn, right, right_node)
     if isinstance(left, Const) and isinstance(right, Const):
         return fold(fn, op, left, right, node)
     if isinstance(op, ast.Div):
