@@ -155,13 +155,23 @@ def test_times_are_timestamps(tmp_path):
 
 def test_texts_that_are_no_utf8_are_escaped(tmp_path):
     layout = Struct.of("text", [("text", Char(4))])
-    raw = [b"ab\xff\0", b"\xc3\0\0\0", b"\xa9\0\0\0", b"\xc3\xa9\0\0", b"wxyz"]
+    raw = [b"ab\xff\0", b"\xc3\0\0\0", b"\xa9\0\0\0", b"\xc3\xa9\0\0", b"wxyz", b"a\0bc"]
     sink = open_sink("parquet", str(tmp_path / "out.parquet"))
     sink.stream("text", columns(layout))
     sink.batch("text", numpy.frombuffer(b"".join(raw), numpy.dtype(layout.dtype())))
     sink.close()
     found = read(tmp_path / "out.parquet").column("text").to_pylist()
-    assert found == ["ab\\xff", "\\xc3", "\\xa9", "\N{LATIN SMALL LETTER E WITH ACUTE}", "wxyz"]
+    assert found == ["ab\\xff", "\\xc3", "\\xa9", "\N{LATIN SMALL LETTER E WITH ACUTE}", "wxyz", "a"]
+
+
+def test_texts_end_at_their_first_nul(tmp_path):
+    layout = Struct.of("text", [("number", U8), ("text", Char(4))])
+    raw = b"\0a\0bc\0\0xyz\0wxyz\0\0\0\0\0"
+    sink = open_sink("arrow", str(tmp_path / "out.arrow"))
+    sink.stream("text", columns(layout))
+    sink.batch("text", numpy.frombuffer(raw, numpy.dtype(layout.dtype())))
+    sink.close()
+    assert read(tmp_path / "out.arrow").column("text").to_pylist() == ["a", "", "wxyz", ""]
 
 
 def test_more_rows_than_a_group(tmp_path):

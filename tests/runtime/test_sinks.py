@@ -7,7 +7,7 @@ import json
 import pytest
 
 from osmia.diagnostics import UsageError
-from osmia.object.layout import S32, U32, U64, Array, Bytes, Char, Enum, Struct
+from osmia.object.layout import BOOL, S32, U32, U64, Array, Bytes, Char, Enum, Struct
 from osmia.runtime.formats import FORMATS, column
 from osmia.runtime.sinks import CsvSink, JsonSink, TextSink, open_sink
 
@@ -129,3 +129,56 @@ def test_parquet_needs_a_file():
     with pytest.raises(UsageError) as caught:
         open_sink("parquet")
     assert caught.value.code == "RUN013"
+
+
+HOSTILE = "a\x1b[2J\nb\tc\x9b%s"
+
+
+def test_text_shows_control_characters_and_stays_in_its_line():
+    out = io.StringIO()
+    sink = TextSink(out)
+    columns = [column("pid", U32), column("name", Char(32)), column("last", U32)]
+    sink.stream("opens", columns)
+    sink.rows("opens", [(1, "plain", 2), (3, HOSTILE, 4)])
+    sink.table("counts", columns, [(5, HOSTILE, 6)])
+    sink.lines("counts", columns, [(7, HOSTILE, 8)])
+    sink.text(HOSTILE.replace("\n", ""))
+    lines = out.getvalue().splitlines()
+    shown = "a\\x1b[2J\\nb\\tc\\x9b%s"
+    assert lines[1].split() == ["1", "plain", "2"]
+    assert lines[2].split() == ["3", shown, "4"]
+    assert lines[-3].split() == ["5", shown, "6"]
+    assert lines[-2] == f"7 {shown} 8"
+    assert lines[-1] == "a\\x1b[2Jb\tc\\x9b%s"
+
+
+def test_no_rows_print_no_lines():
+    for kind in (TextSink, JsonSink, CsvSink):
+        out = io.StringIO()
+        sink = kind(out)
+        sink.stream("opens", COLUMNS)
+        sink.rows("opens", [])
+        assert len(out.getvalue().splitlines()) <= 1
+
+
+def test_json_escapes_names_and_nested_values():
+    out = io.StringIO()
+    sink = JsonSink(out)
+    pair = Struct.of("pair", [("a", U32), ("b", Bytes(2))])
+    sink.stream('odd "%s"', [column("x%d", pair), column("y", Array(U32, 2)), column("z", BOOL)])
+    sink.rows('odd "%s"', [((1, b"\1\2"), [3, 4], True)])
+    assert json.loads(out.getvalue()) == {
+        "event": 'odd "%s"', "x%d": {"a": 1, "b": "0102"}, "y": [3, 4], "z": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+def test_a_full_disk_is_an_error_of_its_own(form):
+    sink = open_sink(form, "/dev/full")
+    sink.stream("opens", COLUMNS)
+    with pytest.raises(UsageError) as caught:
+        for _ in range(3):
+            sink.rows("opens", ROWS * 1000)
+        sink.flush()
+    assert caught.value.code == "RUN014"
+    assert "/dev/full" in caught.value.message

@@ -323,22 +323,11 @@ def _array(arrow: Any, layout: Layout, values: Any) -> Any:
 
 def _texts(arrow: Any, values: Any, size: int) -> Any:
     """Strings of a column of fixed-size texts, each up to its first NUL."""
-    import numpy
-
-    table = numpy.frombuffer(values.tobytes(), numpy.uint8).reshape(len(values), size)
-    ended = table == 0
-    lengths = numpy.where(ended.any(axis=1), ended.argmax(axis=1), size)
-    used = numpy.arange(size) < lengths[:, None]
-    data = table[used]
-    offsets = numpy.zeros(len(values) + 1, numpy.int32)
-    numpy.cumsum(lengths, out=offsets[1:])
-    found = arrow.StringArray.from_buffers(len(values), arrow.py_buffer(offsets), arrow.py_buffer(data))
-    if data.size and data.max() >= 0x80:
-        try:
-            found.validate(full=True)
-        except arrow.ArrowInvalid:  # bytes that are no UTF-8 are escaped, as everywhere
-            return _named(arrow, Bytes(size), values, decoded)
-    return found
+    raw = arrow.array(values, arrow.binary())
+    try:
+        return raw.cast(arrow.string())
+    except arrow.ArrowInvalid:  # bytes that are no UTF-8 are escaped, as everywhere
+        return _named(arrow, Bytes(size), values, decoded)
 
 
 def _named(arrow: Any, layout: Layout, values: Any, text: Callable[[Any], str]) -> Any:
