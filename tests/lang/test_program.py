@@ -9,7 +9,7 @@ import pytest
 
 import osmia
 from osmia import Char, RawArgs, comm, pid, u32, u64
-from osmia.diagnostics import RunError, UsageError
+from osmia.diagnostics import MapError, RunError, UsageError
 from osmia.helpers import bpf_get_prandom_u32
 from osmia.lang import builtins, contexts, hooks
 from osmia.lang.key import source_key
@@ -260,9 +260,9 @@ def test_maps_and_variables_need_a_session():
 def test_bound_maps_delegate():
     class Live(dict):
         def insert(self, key, value):
-            present = key in self
-            self.setdefault(key, value)
-            return not present
+            if key in self:
+                raise MapError("MAP001", "the key is there", errno=17)
+            self[key] = value
 
         def sums(self):
             return self.items()
