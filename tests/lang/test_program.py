@@ -264,7 +264,7 @@ def test_bound_maps_delegate():
                 raise MapError("MAP001", "the key is there", errno=17)
             self[key] = value
 
-        def sums(self):
+        def totals(self):
             return self.items()
 
     table = ProgramDecl("p").hash(u32, u64)
