@@ -398,3 +398,46 @@ def test_text_comparison(size):
             run(collection)
             wanted = first.split(b"\0")[0] == second.split(b"\0")[0]
             assert collection.get_global("equal") is wanted, (first, second)
+
+
+def test_loads_of_different_memory_are_not_merged():
+    """The verifier refuses one load instruction that reads a kernel type on one way and a map value on another."""
+    build = Build()
+    build.module.globals["fallback"] = Variable("fallback", S32, ".data", (77).to_bytes(4, "little"))
+    emit = build.emit
+    task = emit("helper", type=Ptr(Space.BTF, TASK), name="get_current_task_btf")
+    result = build.b.local("result", S32)
+    kernel, own, after = build.branch("kernel", "own", "after")
+    emit("condbr", emit("eq", build.arg(0), build.const(0, U64), type=BOOL), then=kernel.label, other=own.label)
+    build.b.start(kernel)
+    field = emit("core.field", task, type=Ptr(Space.BTF, S32), base=TASK, steps=(("tgid", S32),))
+    build.b.set(result, emit("load", field, type=S32))
+    emit("br", to=after.label)
+    build.b.start(own)
+    build.b.set(result, emit("load", emit("global.addr", type=Ptr(Space.GLOBAL, S32), name="fallback"), type=S32))
+    emit("br", to=after.label)
+    build.b.start(after)
+    build.ret(emit("retype", build.b.get(result), type=U32))
+    with loaded(build.module) as collection:
+        assert run(collection, "entry", 0).retval == os.getpid()
+        assert run(collection, "entry", 1).retval == 77
+
+
+def test_large_switches_become_comparisons():
+    """No jump tables and no tables of results, which would be data that the verifier knows nothing of."""
+    from osmia.compiler.codegen import compile_module
+    from osmia.object.elf_file import ElfFile
+
+    build = Build()
+    blocks = build.branch(*["case"] * 100, "default")
+    cases = tuple((number * 3, block.label) for number, block in enumerate(blocks[:100]))
+    build.emit("switch", build.arg(0), cases=cases, default=blocks[100].label)
+    for number, block in enumerate(blocks):
+        build.b.start(block)
+        build.ret(number * number)
+    sections = [section.name for section in ElfFile(compile_module(build.module), "").sections]
+    assert not [name for name in sections if name.startswith(".rodata")]
+    with loaded(build.module) as collection:
+        for number in (0, 1, 50, 99):
+            assert run(collection, "entry", 3 * number).retval == number * number
+        assert run(collection, "entry", 1).retval == 10_000

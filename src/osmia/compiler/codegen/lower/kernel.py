@@ -179,7 +179,9 @@ def _lower_ctx_packet(f: FunctionLowering, op: Op) -> None:
     """Contexts show packet pointers as 32-bit fields; the verifier makes a pointer of exactly that load."""
     pointer = f.context(op)
     value = f.assign(f.context_load(pointer, op.attrs["offset"], "i32", 4))
-    f.define_pointer(f.result(op), f.assign(f"inttoptr i64 {f.assign(f'zext i32 {value} to i64')} to ptr"))
+    # Hidden: the extension must not move away from the load, which alone gives the verifier a pointer.
+    wide = f.hide(f.assign(f"zext i32 {value} to i64"), "i64")
+    f.define_pointer(f.result(op), f.assign(f"inttoptr i64 {wide} to ptr"))
 
 
 def text_constant(text: str) -> str:

@@ -67,6 +67,10 @@ def _lower_load(f: FunctionLowering, op: Op) -> None:
     to = pointer.type.to
     type_ = scalar_type(to)
     value = f.load(pointer, 0, type_, width(to))
+    if pointer.type.space is Space.BTF:
+        # Hidden: LLVM would merge loads at the end of two branches into one, which the verifier refuses where one
+        # pointer is to a kernel type and the other is not.
+        value = f.hide(value, type_)
     if isinstance(to, Bool):
         value = f.assign(f"icmp ne i8 {value}, 0")
     f.define(result, value)
