@@ -52,7 +52,7 @@ def measure(command: list[str], environment: dict[str, str], announcement: bytes
             raise SystemExit(f"{command[0]} did not attach:\n{seen.decode(errors='replace')}")
         seen += os.read(terminal, 4096)
     took = time.perf_counter() - started
-    child.terminate()
+    child.kill()  # bpftrace forgets a SIGTERM that comes before its loop begins
     _, _, usage = os.wait4(child.pid, 0)
     child.returncode = 0
     os.close(terminal)

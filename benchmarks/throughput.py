@@ -19,7 +19,6 @@ import argparse
 import gc
 import os
 import select
-import signal
 import statistics
 import struct
 import subprocess
@@ -321,7 +320,7 @@ class Bpftrace:
 
     def close(self) -> None:
         self._producer.close()
-        self._tracer.send_signal(signal.SIGINT)
+        self._tracer.kill()
         self._tracer.communicate()
 
 
