@@ -214,11 +214,11 @@ def in_fresh_process(code, *path):
 
 def test_llvmlite_missing_or_unknown(tmp_path):
     code = """
-        import sys
+        import os, sys
         from osmia.compiler.codegen import llvm
         from osmia.diagnostics import CompileError
         if sys.argv[1] == "missing":
-            sys.path[:] = [entry for entry in sys.path if "site-packages" not in entry]
+            sys.path[:] = [entry for entry in sys.path if not os.path.exists(os.path.join(entry, "llvmlite"))]
         else:
             llvm.KNOWN = (1, 2)
         try:

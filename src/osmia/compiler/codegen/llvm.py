@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-KNOWN = (20, 21, 22)
-"""Major versions of LLVM that have the options below and the intrinsics that code generation uses."""
+KNOWN = (20, 22)
+"""Major versions of LLVM that the tests were run with (llvmlite 0.46 to 0.50): they have the options below."""
 
 OPTIONS = (
     # The stack is measured afterwards, over call chains as the kernel counts, and refused with a place in the source.
@@ -185,13 +185,9 @@ def _unusable(why: str) -> CompileError:
 
 def _library_path() -> str:
     """The file of llvmlite's library, found without importing llvmlite."""
-    name = {"darwin": "libllvmlite.dylib", "win32": "llvmlite.dll"}.get(sys.platform, "libllvmlite.so")
-    for folder in sys.path:
-        path = os.path.join(folder or ".", "llvmlite", "binding", name)
-        if os.path.exists(path):
-            return path
     import importlib.util
 
+    name = {"darwin": "libllvmlite.dylib", "win32": "llvmlite.dll"}.get(sys.platform, "libllvmlite.so")
     found = importlib.util.find_spec("llvmlite")
     for folder in (found.submodule_search_locations or ()) if found is not None else ():
         path = os.path.join(folder, "binding", name)
