@@ -11,6 +11,7 @@ from osmia.compiler.ir import Block, Value
 from osmia.frontends.python import strings
 from osmia.frontends.python.conditions import branch_operand, flag_of, remember, test_pointer
 from osmia.frontends.python.function import MAYBE
+from osmia.frontends.python.globals import contains
 from osmia.frontends.python.numbers import as_number, convert, in_type, join, to_int
 from osmia.frontends.python.values import Const, Group, InnerMap, KPlace, KPtr, Mem, Num, Operand, Truth
 from osmia.lang.maps import Bloom, MapDecl
@@ -247,7 +248,7 @@ def _branch_in(fn: Fn, left: Operand, left_node: ast.expr, right_node: ast.expr,
         _branch_constant(fn, left, right.value, left_node, right_node, then, other)
         return
     if isinstance(right, Const) and isinstance(right.value, (str, bytes)) and isinstance(left, Const):
-        fn.goto(then if left.value in right.value else other)
+        fn.goto(then if contains(fn, right.value, left.value, left_node) else other)
         return
     hint = "`in` works with maps, tuples, sets, ranges and constant dicts"
     if strings.is_text(right):
@@ -271,7 +272,7 @@ def _branch_constant(
     fn: Fn, left: Operand, values: Any, left_node: ast.AST, node: ast.expr, then: Block, other: Block
 ) -> None:
     if isinstance(left, Const) and not isinstance(left.value, KernelName):
-        fn.goto(then if left.value in values else other)
+        fn.goto(then if contains(fn, values, left.value, left_node) else other)
         return
     if isinstance(values, range):
         _branch_range(fn, left, values, left_node, then, other)

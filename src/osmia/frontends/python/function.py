@@ -410,6 +410,8 @@ class Fn:
 
     def close(self) -> None:
         """Ends the function: blocks that nothing reaches are taken out."""
+        if self.unit.errors:
+            return  # what an error broke off has loose ends
         if not self.fb.terminated:
             self.fb.emit("unreachable")
         blocks = {block.label: block for block in self.ir.blocks}

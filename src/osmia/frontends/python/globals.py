@@ -9,6 +9,7 @@ from osmia.compiler.ir import Ptr, Space
 from osmia.frontends.python.memory import Place, element
 from osmia.frontends.python.values import Const, Mem, Operand
 from osmia.lang.program import Option, Var
+from osmia.lang.types import KernelName
 from osmia.object.layout import S64, U64, Array, Char, Int, Layout
 
 if TYPE_CHECKING:
@@ -96,12 +97,20 @@ def index_sequence(fn: Fn, values: Any, at: Operand, node: ast.AST) -> Operand:
     return element(fn, table, at, node).read(fn)
 
 
+def contains(fn: Fn, values: Any, item: Any, node: ast.AST) -> bool:
+    """``item in values`` for constants."""
+    try:
+        return item in values
+    except TypeError as error:
+        raise fn.error("PY107", node, f"this constant expression has no value: {error}") from None
+
+
 def index_dict(
     fn: Fn, values: dict[Any, Any], key: Operand, default: Operand | None, key_node: ast.AST, node: ast.AST
 ) -> Operand:
     """``NAMES[x]`` and ``NAMES.get(x, default)`` of a constant dict; a missing key is a run-time error."""
-    if isinstance(key, Const):
-        if key.value in values:
+    if isinstance(key, Const) and not isinstance(key.value, KernelName):
+        if contains(fn, values, key.value, key_node):
             return Const(values[key.value])
         if default is not None:
             return default

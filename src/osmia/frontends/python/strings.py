@@ -223,6 +223,7 @@ def check_range(fn: Fn, index: Value, count: int, outside: object) -> Value:
 
 def character(fn: Fn, operand: Operand, index: Operand, owner: ast.AST, node: ast.AST) -> Operand:
     """``text[i]``: one character, empty beyond the end; ``data[i]`` of bytes: a ``u8``."""
+    index = fn.as_number(index, node)
     if isinstance(operand, Const) and isinstance(index, Const):
         try:
             return Const(operand.value[int(index.value)])
