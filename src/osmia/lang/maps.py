@@ -39,6 +39,14 @@ def _accepted(operation: Any, refusal: int, *args: Any) -> bool:
     return True
 
 
+def _live_of(value: Any) -> Any:
+    """The live object behind a declared map or kernel function; anything else as it is."""
+    if isinstance(value, MapDecl):
+        return value.live
+    live = getattr(value, "_live", None)
+    return value if live is None else live
+
+
 class MapDecl:
     """A map of a program.
 
@@ -113,6 +121,18 @@ class MapDecl:
         """Removes all entries."""
         self.live.clear()
 
+    def freeze(self) -> None:
+        """Lets user space only read the map from now on; kernel functions may still write (Linux 5.2)."""
+        self.live.freeze()
+
+    def pin_at(self, path: str) -> None:
+        """Gives the map a name in a BPF file system, under which it outlives the program."""
+        self.live.pin(path)
+
+    def unpin(self, path: str) -> None:
+        """Removes such a name."""
+        self.live.unpin(path)
+
 
 class Table(MapDecl, Generic[_K, _V]):
     """A map with keys: hash, LRU hash, LPM trie and their per-CPU forms."""
@@ -145,6 +165,10 @@ class Table(MapDecl, Generic[_K, _V]):
     def get(self, key: Any, default: Any = None) -> Any:
         """The value of ``key``, ``default`` (or ``None``) where there is none."""
         return self.live.get(key, default)
+
+    def update(self, entries: dict[_K, _V]) -> None:
+        """Sets many entries, in batches where the kernel can (user space)."""
+        self.live.update(entries)
 
     def insert(self, key: _K, value: _V) -> bool:
         """Adds an entry unless the key is there; whether it was added."""
@@ -373,7 +397,7 @@ class ProgArray(MapDecl):
         if self._live is None:
             self.contents[index] = program
         else:
-            self.live[index] = program
+            self.live[index] = _live_of(program)
 
     def __getitem__(self, index: int) -> Any:
         """In kernel code ``table[i](ctx)`` is a tail call."""
@@ -400,7 +424,7 @@ class MapOfMaps(MapDecl, Generic[_K, _V]):
         if self._live is None:
             self.contents[key] = inner
         else:
-            self.live[key] = inner
+            self.live[key] = _live_of(inner)
 
     def __delitem__(self, key: _K) -> None:
         del self.live[key]

@@ -43,12 +43,11 @@ def _filter(spec: CollectionSpec, options: RunOptions, constants: dict[str, Any]
     if filters.VARIABLE in spec.global_vars:
         constants[filters.VARIABLE] = fields
         return
-    asked = [name for name in ("pid", "tid", "cgroup", "comm", "command") if getattr(options, name)]
+    asked = [name for name in ("pid", "tid", "cgroup", "comm") if getattr(options, name)]
     if asked:
-        shown = "a command" if asked[0] == "command" else f"--{asked[0]}"
         raise RunError(
             "RUN032",
-            f"this program has no process filter, so {shown} cannot apply",
+            f"this program has no process filter, so --{asked[0]} cannot apply",
             hint="its hooks are not about processes; run it without",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import ENOSPC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +30,17 @@ def guarded(action: Callable[[], int], verbose: bool = False) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        return _full()
     finally:
         try:
             sys.stdout.flush()
         except BrokenPipeError:
             _mute()
+        except OSError:
+            _full()
 
 
 def report(error: OsmiaError, verbose: bool = False) -> None:
@@ -57,6 +64,16 @@ def exit_code(error: OsmiaError) -> int:
     if isinstance(error, PermissionMissing):
         return 3
     return 4 if isinstance(error, UnsupportedFeature) else 1
+
+
+def _full() -> int:
+    """Says that the output's disk is full; what was not written yet is given up."""
+    from osmia.diagnostics import RunError
+
+    _mute()
+    error = RunError("RUN014", "cannot write the output: no space left", hint="free some, or send the output elsewhere")
+    report(error)
+    return exit_code(error)
 
 
 def _mute() -> None:

@@ -132,7 +132,9 @@ def parser(
     form.add_argument("--parquet", dest="form", action="store_const", const="parquet", help="a Parquet file (--output)")
     form.add_argument("--arrow", dest="form", action="store_const", const="arrow", help="an Arrow IPC file (--output)")
     how.add_argument("-o", "--output", default="", metavar="FILE", help="write there instead of standard output")
-    how.add_argument("--top", type=_positive, default=0, metavar="N", help="only the N greatest rows of a table")
+    how.add_argument(
+        "--top", type=_positive, default=0, metavar="N", help="only the N greatest rows of a table; the first N events"
+    )
     how.add_argument("-v", "--verbose", action="store_true", help="more detail: what was chosen, the kernel's own log")
     how.add_argument("--no-cache", dest="cache", action="store_false", help="compile anew and keep nothing")
     return result

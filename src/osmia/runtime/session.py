@@ -46,6 +46,11 @@ class Session:
         self.options = options
         self.program = program
         self.sink: Sink = sink or open_sink(options.form, options.output or None)
+        if options.top and spec.events:
+            from osmia.runtime.limit import FirstRows
+
+            self.sink = FirstRows(self.sink, options.top, self._enough)
+        self._full = False
         self.names = StackNames()
         self.skipped: list[tuple[str, str]] = []
         self._loaded: LoadedCollection | None = None
@@ -108,7 +113,10 @@ class Session:
                 self._command.release()
             elif self._only_iterates() and self.options.interval is None:
                 loop.stop("iterated")
-            loop.run()
+            while not loop.stopped_by:
+                loop.step()
+                if self._full and self._command is None:
+                    loop.stop("enough")
             self.finish()
         status = self._command.poll() if self._command is not None else 0
         return status or 0
@@ -215,11 +223,10 @@ class Session:
             return
         tree: Any = self.loaded.maps.get(filters.TREE_MAP)
         if tree is None:
-            raise RunError(
-                "RUN032",
-                "this program cannot follow a command",
-                hint="it has no hook that a process filter applies to; run it without -- COMMAND",
+            sys.stderr.write(
+                "note: this program is not about processes; it runs as long as the command, and sees everything\n"
             )
+            return
         tree[self._command.pid] = 1
 
     def _open_streams(self) -> None:
@@ -244,6 +251,10 @@ class Session:
         for name, program in self.loaded.programs.items():
             if self.spec.programs[name].hook.kind == kind:
                 program.test_run()
+
+    def _enough(self) -> None:
+        """``--top`` rows were shown: nothing more to wait for, unless a command is to run to its end."""
+        self._full = True
 
     def _only_iterates(self) -> bool:
         """Whether the programs run on demand only, so that there is nothing to wait for."""

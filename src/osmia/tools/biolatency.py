@@ -1,8 +1,8 @@
 """biolatency: how long block devices take, as a histogram.
 
 Measures each request from its issue to the device until its completion; with --queued from its insertion into the
-queue.
-Requests are not tied to processes, so --pid and its kin do not apply here.
+queue. --pid and its kin select requests by the task that issues them; what the kernel writes back later belongs to its
+own threads.
 
 Options of its own: --queued includes the time in the queue, --by-disk one histogram for each device, --ms milliseconds.
 
@@ -31,13 +31,13 @@ latency = prog.histogram(unit="usecs")
 disk_latency = prog.histogram(u32, unit="usecs")
 
 
-@prog.btf_tracepoint("block_rq_insert", subject=None)
+@prog.btf_tracepoint("block_rq_insert")
 def inserted(rq: request) -> None:
     if queued:
         _started[addr(rq)] = ktime_ns()
 
 
-@prog.btf_tracepoint("block_rq_issue", subject=None)
+@prog.btf_tracepoint("block_rq_issue")
 def issued(rq: request) -> None:
     if not queued or addr(rq) not in _started:
         _started[addr(rq)] = ktime_ns()

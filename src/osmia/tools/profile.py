@@ -55,11 +55,11 @@ def learn() -> None:
 
 @prog.report
 def folded() -> None:
-    rows = [
-        (";".join([where.comm, *prog.symbols.folded(_stacks, where.pid, where.user, where.kernel)]), count)
-        for where, count in _samples.sums()
-    ]
-    prog.table("stacks", ("stack", "count"), sorted(rows), headings=False)
+    merged: dict[str, int] = {}
+    for where, count in _samples.sums():
+        stack = ";".join([where.comm, *prog.symbols.folded(_stacks, where.pid, where.user, where.kernel)])
+        merged[stack] = merged.get(stack, 0) + count
+    prog.table("stacks", ("stack", "count"), sorted(merged.items()), sort="count", headings=False)
     _samples.clear()
 
 

@@ -35,9 +35,14 @@ def main(words: list[str]) -> int:
     path = arguments.output or f"{program.name}.bpf.o"
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        if os.path.exists(path) and not os.path.isfile(path):
+            # A device or a pipe is written to; only files are replaced whole.
+            with open(path, "wb") as file:
+                file.write(data)
+        else:
+            with open(temporary, "wb") as file:
+                file.write(data)
+            os.replace(temporary, path)
     except OSError as error:
         if os.path.exists(temporary):
             os.unlink(temporary)

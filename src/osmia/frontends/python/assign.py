@@ -77,7 +77,7 @@ def annotation_layout(fn: Fn, node: ast.expr) -> Layout | None:
 def slot_for(fn: Fn, name: str, layout: Layout) -> Slot:
     """A slot of a declared type."""
     if isinstance(layout, (Int, Enum)):
-        return NumSlot(fn, name, layout.base if isinstance(layout, Enum) else layout)
+        return NumSlot(fn, name, layout.base if isinstance(layout, Enum) else layout, declared=True)
     if isinstance(layout, Bool):
         return BoolSlot(fn, name)
     return OwnSlot(fn, name, layout)

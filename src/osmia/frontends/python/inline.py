@@ -10,7 +10,7 @@ from osmia.diagnostics import UsageError
 from osmia.frontends.python import memory
 from osmia.frontends.python.function import Fn, Scope
 from osmia.frontends.python.joins import Join
-from osmia.frontends.python.slots import AliasSlot, Variable, new_slot
+from osmia.frontends.python.slots import AliasSlot, NumSlot, Variable, new_slot
 from osmia.frontends.python.strings import is_text
 from osmia.frontends.python.values import Const, Context, Items, Mem, Nothing, Num, Operand, Truth
 from osmia.lang.structs import describe
@@ -220,9 +220,6 @@ def _returns_value(definition: ast.FunctionDef) -> bool:
 def _typed(fn: Fn, operand: Operand, kind: Int | Bool | None, node: ast.AST) -> Operand:
     """An argument in the parameter's type, where that is a number."""
     if isinstance(kind, Int):
-        if isinstance(operand, Const) and isinstance(operand.value, int):
-            fn.to_int(operand, kind, node)
-            return operand
         return Num(fn.to_int(fn.unwrap(operand, node), kind, node), kind)
     if isinstance(kind, Bool):
         operand = fn.unwrap(operand, node)
@@ -253,6 +250,8 @@ def _bind_parameter(fn: Fn, name: str, operand: Operand, definition: ast.Functio
         if isinstance(operand, Nothing):
             raise fn.error("PY164", node, "an argument has no value: the call that gives it returns nothing")
         variable.slot = new_slot(fn, name, operand, node)
+        if isinstance(variable.slot, NumSlot):
+            variable.slot.declared = scalar_annotation(fn.scope.function, name, fn.scope.file) is not None
         variable.slot.store(fn, operand, node)
     fn.scope.variables[name] = variable
     fn.flow.bound.add(variable)

@@ -64,12 +64,13 @@ class Slot:
 
 
 class NumSlot(Slot):
-    """A number of a fixed type."""
+    """A number of a fixed type; one that is declared (by an annotation) takes the low bits of wider numbers."""
 
-    __slots__ = ("local", "type")
+    __slots__ = ("declared", "local", "type")
 
-    def __init__(self, fn: Fn, name: str, type: Int) -> None:
+    def __init__(self, fn: Fn, name: str, type: Int, declared: bool = False) -> None:
         self.type = type
+        self.declared = declared
         self.local = fn.fb.local(name, type)
 
     def text(self) -> str:
@@ -80,7 +81,7 @@ class NumSlot(Slot):
             return isinstance(operand.value, int)
         if isinstance(operand, Truth):
             return True
-        return isinstance(operand, Num) and operand.type.bits <= self.type.bits
+        return isinstance(operand, Num) and (self.declared or operand.type.bits <= self.type.bits)
 
     def store(self, fn: Fn, operand: Operand, node: ast.AST) -> None:
         fn.fb.set(self.local, fn.to_int(operand, self.type, node))
