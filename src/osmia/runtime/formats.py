@@ -61,10 +61,6 @@ def unchanged(value: Any) -> Any:
     return value
 
 
-def _scaled(divisor: int, digits: int) -> Callable[[Any], str]:
-    return lambda value: f"{value / divisor:.{digits}f}"
-
-
 def _hex(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else f"{value:#x}"
 
@@ -164,9 +160,9 @@ def _mac(value: Any) -> str:
 FORMATS: dict[str, tuple[Callable[[Any], str], bool, str, int]] = {
     "hex": (_hex, True, "", 10),
     "octal": (lambda value: f"{value:#o}", False, "", 6),
-    "us": (_scaled(1_000, 1), False, "us", 10),
-    "ms": (_scaled(1_000_000, 3), False, "ms", 10),
-    "s": (_scaled(1_000_000_000, 6), False, "s", 12),
+    "us": (lambda value: f"{value / 1_000:.1f}", False, "us", 10),
+    "ms": (lambda value: f"{value / 1_000_000:.3f}", False, "ms", 10),
+    "s": (lambda value: f"{value / 1_000_000_000:.6f}", False, "s", 12),
     "size": (_size, False, "", 8),
     "ip": (_ip, True, "", 15),
     "mac": (_mac, True, "", 17),
