@@ -274,6 +274,21 @@ def enum_layout(cls: Any) -> L.Enum:
     raise UsageError("PY002", f"the members of {cls.__name__} do not fit 64 bits")
 
 
+# Fields of map values that the kernel itself manages, and what to do without them.
+_KERNEL_OWNED = {
+    "bpf_spin_lock": "count with `m[k] += 1`, which is atomic, or keep one value per CPU (percpu_hash)",
+    "bpf_res_spin_lock": "count with `m[k] += 1`, which is atomic, or keep one value per CPU (percpu_hash)",
+    "bpf_timer": "use a program of its own: @prog.interval(...) in the kernel, @prog.every(...) in user space",
+    "bpf_wq": "do the work in a program of its own, or in user space: @prog.every(...)",
+    "bpf_list_head": "keep a queue: prog.queue(...)",
+    "bpf_list_node": "keep a queue: prog.queue(...)",
+    "bpf_rb_root": "keep a hash map and sort in user space",
+    "bpf_rb_node": "keep a hash map and sort in user space",
+    "bpf_refcount": "keep a number and add to it atomically",
+    "bpf_dynptr": "events of varying size: reserve room for the largest",
+}
+
+
 def _no_layout(annotation: Any, where: str) -> UsageError:
     shown = type_name(annotation)
     hint = "use u8..u64, s8..s64, bool, Char[n], Bytes[n], Array[T, n], an IntEnum or a @prog.struct class"
@@ -285,6 +300,12 @@ def _no_layout(annotation: Any, where: str) -> UsageError:
         hint = "the kernel has no floating point: keep a scaled integer, such as nanoseconds in a u64"
     elif annotation is list or getattr(annotation, "__origin__", None) is list:
         hint = "lists have a fixed size in the kernel: write Array[u32, 4]"
+    elif shown in _KERNEL_OWNED:
+        return UsageError(
+            "PY002",
+            f"{where or 'a type'}: {shown} in a map value is not supported",
+            hint=_KERNEL_OWNED[shown],
+        )
     elif isinstance(annotation, KernelType):
         hint = "a kernel struct cannot be copied whole: keep the fields you need, or its address in a u64"
     elif isinstance(annotation, (_Sizer, _ArraySizer)):
