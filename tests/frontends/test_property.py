@@ -65,3 +65,26 @@ def test_the_kernel_agrees_with_python(sample, seed):
                 getattr(made, f"in_{name}").value = value
             session.test_run("main")
             assert made.out.value == A.by_python(body, parameters, values), (body, parameters, values)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("seed", range(6))
+def test_the_kernel_agrees_with_the_evaluator_on_whole_programs(sample, seed):
+    import programs as P
+
+    source = random.Random(seed)
+    made = sample(P.Programs(source.randrange).text())
+    evaluator = made.evaluator()
+    with made.program.open(attach=False, cache=False, include_self=True) as session:
+        for x, y in [(source.randrange(1 << 32), source.randrange(1 << 63) - (1 << 62)) for _ in range(3)] + [
+            (0, 0),
+            (5, -3),
+        ]:
+            for name, value in (("x_in", x), ("y_in", y), ("out", 0)):
+                evaluator.globals[name] = value
+                getattr(made, name).value = value
+            evaluator.run("main")
+            session.test_run("main", cpu=0)
+            assert made.out.value == evaluator.globals["out"], (x, y)
+            live = {name: getattr(made, name) for name in ("m", "s", "t", "arr")}
+            assert P.contents(live) == P.contents(evaluator.maps), (x, y)
