@@ -1,5 +1,7 @@
 """What is in the finished object: lines, types, maps, globals; and that libbpf takes it."""
 
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -62,14 +64,19 @@ def test_equal_modules_give_equal_objects():
         "import sys, hashlib; sys.path.insert(0, sys.argv[1])\n"
         "from random_modules import random_module\n"
         "from osmia.compiler.codegen import compile_module\n"
-        "for seed in (9, 9, 5): blob = compile_module(random_module(seed, True, 6))\n"
-        "print(hashlib.sha256(blob).hexdigest())"
+        "blobs = [compile_module(random_module(seed, seed % 2 == 1, 6)) for seed in range(12)]\n"
+        "print(hashlib.sha256(b''.join(blobs)).hexdigest(), hashlib.sha256(blobs[5]).hexdigest())"
     )
     folder = __file__.rpartition("/")[0]
-    done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
-    import hashlib
-
-    assert done.stdout.strip() == hashlib.sha256(first).hexdigest()
+    outputs = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", script, folder], capture_output=True, text=True, check=True, env=environment
+        )
+        outputs.append(done.stdout.split())
+    assert outputs[0] == outputs[1], "also in processes that order their sets differently"
+    assert outputs[0][1] == hashlib.sha256(first).hexdigest()
 
 
 def test_maps_come_back_as_they_were():
@@ -163,6 +170,18 @@ def test_dead_functions_are_left_out():
     build.ret(0)
     build.function("unused", [Value("x", U64)], U64, "static").ret(build.f.params[0])
     assert b"unused" not in compile_module(build.module)
+
+
+def test_one_setting_has_one_type_in_the_whole_module():
+    build = Build()
+    build.out("a", build.emit("kconfig", type=U32, name="CONFIG_HZ"))
+    build.ret(build.emit("call", type=U32, function="f"))
+    build.function("f", [], U32, "static")
+    build.out("b", build.emit("kconfig", type=U64, name="CONFIG_HZ"))
+    build.ret(0)
+    with pytest.raises(CompileError) as caught:
+        compile_module(build.module)
+    assert caught.value.code == "IR022"
 
 
 def test_targets():

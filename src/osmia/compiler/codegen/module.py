@@ -48,6 +48,7 @@ class ModuleLowering:
         self._subprograms: dict[str, tuple[str, str]] = {}
         self._locations: dict[tuple[str, int, int, str], str] = {}
         self._helper_numbers: dict[str, int] = {}
+        self._kconfig: dict[str, ValueType] = {}
 
     def text(self) -> str:
         """The whole module."""
@@ -175,6 +176,9 @@ class ModuleLowering:
     def kconfig_symbol(self, name: str, type_: ValueType, span: Span) -> str:
         """A value of the kernel's configuration."""
         symbol = f'@"{escape(name)}"'
+        known = self._kconfig.setdefault(name, type_)
+        if known != type_:
+            raise CompileError("IR022", f"{name} is used as {known} and as {type_}", span=span)
         if symbol not in self._externals:
             if not isinstance(type_, (Int, Bool)):
                 raise CompileError("IR004", f"a configuration value is no {type_}", span=span)

@@ -215,7 +215,8 @@ def zeroing(function: Function, flow: Flow) -> dict[str, list[str]]:
     if not wanted:
         return {}
     pointers = derived(flow)
-    uses: dict[str, list[tuple[str, int, bool]]] = {name: [] for name in wanted}
+    # In the order of the locals: sets of names have another order in every process.
+    uses: dict[str, list[tuple[str, int, bool]]] = {name: [] for name in function.locals if name in wanted}
     for label in flow.order:
         for position, op in enumerate(flow.blocks[label].ops):
             touched = {pointers[arg.name][0] for arg in op.args if arg.name in pointers}
