@@ -289,6 +289,14 @@ _KERNEL_OWNED = {
 }
 
 
+_OWNED = {
+    "bpf_timer": "timers", "bpf_spin_lock": "spin locks", "bpf_res_spin_lock": "spin locks", "bpf_wq": "work queues",
+    "bpf_dynptr": "dynptrs", "bpf_list_head": "lists", "bpf_list_node": "lists", "bpf_rb_root": "trees",
+    "bpf_rb_node": "trees", "bpf_refcount": "reference counts",
+}  # fmt: skip
+"""Kernel types with rules of ownership, by name, and what they are for."""
+
+
 def _no_layout(annotation: Any, where: str) -> UsageError:
     shown = type_name(annotation)
     hint = "use u8..u64, s8..s64, bool, Char[n], Bytes[n], Array[T, n], an IntEnum or a @prog.struct class"
@@ -306,6 +314,8 @@ def _no_layout(annotation: Any, where: str) -> UsageError:
             f"{where or 'a type'}: {shown} in a map value is not supported",
             hint=_KERNEL_OWNED[shown],
         )
+    elif isinstance(annotation, KernelType) and annotation.name in _OWNED:
+        hint = f"{_OWNED[annotation.name]} in map values are not supported in this version"
     elif isinstance(annotation, KernelType):
         hint = "a kernel struct cannot be copied whole: keep the fields you need, or its address in a u64"
     elif isinstance(annotation, (_Sizer, _ArraySizer)):

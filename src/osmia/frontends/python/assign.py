@@ -25,9 +25,31 @@ def assign(fn: Fn, node: ast.Assign) -> None:
     if len(node.targets) == 1 and isinstance(first, ast.Name):
         assign_name(fn, first, node.value)
         return
+    if len(node.targets) == 1 and isinstance(first, ast.Attribute) and _read_in_place(fn, first, node.value):
+        return
     operand = fn.expr(node.value, _wanted(fn, first) if len(node.targets) == 1 else None)
     for target in node.targets:
         store(fn, target, operand, node.value)
+
+
+def _read_in_place(fn: Fn, target: ast.Attribute, value: ast.expr) -> bool:
+    """``e.path = user_str(p)``: reads memory straight into the field; whether that was possible."""
+    from osmia.frontends.python.calls import call_into
+    from osmia.lang import builtins
+
+    if (
+        not isinstance(value, ast.Call)
+        or not isinstance(value.func, ast.Name)
+        or not isinstance(target.value, ast.Name)
+    ):
+        return False
+    callee = fn.peek(value.func.id)
+    readers = (builtins.user_str, builtins.kernel_str, builtins.user_bytes, builtins.kernel_bytes, builtins.comm)
+    if not isinstance(callee, Const) or callee.value not in readers:
+        return False
+    place = access.attribute_place(fn, target)
+    place.check_writable(fn, target)
+    return call_into(fn, value, place.pointer, place.layout)
 
 
 def annotated(fn: Fn, node: ast.AnnAssign) -> None:

@@ -19,7 +19,7 @@ from osmia.lang import contexts as C
 from osmia.lang.hooks import CGROUP_HOOKS, HOOKS, KernelFunction
 from osmia.lang.maps import MapDecl
 from osmia.lang.types import KernelType
-from osmia.object.layout import S32, Bool, Int
+from osmia.object.layout import S32, U64, Bool, Int
 from osmia.object.spec import Hook
 
 if TYPE_CHECKING:
@@ -385,10 +385,12 @@ def _annotated(fn: Fn, program: Program, operand: Operand, item: ast.arg, file: 
         return Num(fn.to_int(operand, kind, item), kind)
     if isinstance(operand, Num) and isinstance(kind, Bool):
         return Truth(fn.compare("ne", operand.value, fn.const(0, operand.type)))
+    if isinstance(operand, KPtr) and kind == U64:
+        return Num(fn.fb.emit("ptr.to.int", operand.value, type=U64), U64)
     if isinstance(operand, KPtr) and isinstance(kind, Int):
         raise fn.error(
             "PY202", item.annotation or item, f"'{item.arg}' is a pointer to {ktype_text(operand.to)}, no number",
-            hint="leave the annotation to the kernel type, and use addr(p) for its address",
+            hint="annotate it with u64 for its address, or with the kernel type",
         )  # fmt: skip
     if isinstance(annotation, KernelType):
         return _typed_pointer(fn, operand, annotation, item)
