@@ -39,14 +39,15 @@ def member_of(fn: Fn, owner: KType, name: str, node: ast.AST) -> Member:
 
     :raises CompileError: PY131 when there is none; the error lists the fields.
     """
-    members = fn.unit.kernel(fn, node).members(owner)
-    found = members.get(name)
+    kernel = fn.unit.kernel(fn, node)
+    found = kernel.member(owner, name)
     if found is not None:
         return found
+    members = kernel.member_names(owner)
     if not members:
         raise fn.error("PY131", node, f"{owner} has no fields (its definition is not in the kernel's BTF)")
     near = did_you_mean(name, members)
-    listed = ", ".join(list(members)[:_LISTED]) + (", ..." if len(members) > _LISTED else "")
+    listed = ", ".join(members[:_LISTED]) + (", ..." if len(members) > _LISTED else "")
     raise fn.error(
         "PY131", node, f"{owner} has no field {name!r}", hint=f"{near + ' ' if near else ''}its fields: {listed}"
     )
@@ -257,7 +258,7 @@ def path_of(fn: Fn, node: ast.expr) -> tuple[KType, tuple[Any, ...]] | None:
         raise fn.error("PY135", node, "name a field of the type", hint="write field_exists(task_struct.comm)")
     root, steps, current = owner, [], owner
     for position, (name, place) in enumerate(names):
-        member = fn.unit.kernel(fn, place).members(current).get(name)
+        member = fn.unit.kernel(fn, place).member(current, name)
         if member is None:
             return None
         steps.append((name, member.type))

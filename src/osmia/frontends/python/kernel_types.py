@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from osmia.btf import types as B
 from osmia.compiler.ir import KArray, KType, Ptr, Space
+from osmia.diagnostics import BtfError
 from osmia.object.layout import BOOL, Bytes, Char, Enum, Int, Layout
 
 if TYPE_CHECKING:
+    from osmia.btf.layout import MemberPlace
     from osmia.btf.reader import Btf
 
 _KINDS = {"struct": B.Struct, "union": B.Union, "enum": B.AnyEnum, "typedef": B.Typedef}
@@ -38,7 +40,7 @@ class KernelTypes:
 
     def __init__(self, btf: Btf) -> None:
         self.btf = btf
-        self._members: dict[tuple[str, str], dict[str, Member]] = {}
+        self._members: dict[tuple[str, str], dict[str, Member | None]] = {}
         self._anonymous: dict[str, int] = {}
 
     def named(self, name: str) -> KType | None:
@@ -63,22 +65,28 @@ class KernelTypes:
         found = self.btf.resolve(found)
         return found if isinstance(found, B.Composite) else None
 
-    def members(self, of: KType) -> dict[str, Member]:
-        """All members by name, those of anonymous structs and unions among them."""
-        key = (of.kind, of.name)
-        if key not in self._members:
+    def member(self, of: KType, name: str) -> Member | None:
+        """A member by name; those of anonymous structs and unions are members too."""
+        known = self._members.setdefault((of.kind, of.name), {})
+        if name not in known:
             owner = self.composite(of)
-            found: dict[str, Member] = {}
-            if owner is not None:
-                for flat in self.btf.flat_members(owner):
-                    place = flat.place
-                    inner = self.btf.resolve(place.type_id)
-                    signed = isinstance(inner, (B.Int, B.AnyEnum)) and bool(inner.signed)
-                    type_ = self.type_of(place.type_id, f"{of.name}.{flat.name}")
-                    bits = place.bit_size if place.bitfield else 0
-                    found.setdefault(flat.name, Member(flat.name, type_, place.offset, bits, signed))
-            self._members[key] = found
-        return self._members[key]
+            try:
+                place = None if owner is None else self.btf.find_member(owner, name)
+            except BtfError:
+                place = None
+            known[name] = None if place is None else self._member(of, name, place)
+        return known[name]
+
+    def member_names(self, of: KType) -> list[str]:
+        """The names of all members."""
+        owner = self.composite(of)
+        return [] if owner is None else [flat.name for flat in self.btf.flat_members(owner)]
+
+    def _member(self, of: KType, name: str, place: MemberPlace) -> Member:
+        inner = self.btf.resolve(place.type_id)
+        signed = isinstance(inner, (B.Int, B.AnyEnum)) and bool(inner.signed)
+        type_ = self.type_of(place.type_id, f"{of.name}.{name}")
+        return Member(name, type_, place.offset, place.bit_size if place.bitfield else 0, signed)
 
     def type_of(self, type_id: int, path: str = "") -> Any:
         """A BTF type as a Layout, KType, KArray or Ptr; ``None`` for void, functions and floats."""
@@ -141,7 +149,7 @@ class KernelTypes:
 
     def struct_offset(self, of: str, name: str) -> int | None:
         """Byte offset of a member in this kernel."""
-        member = self.members(KType(of)).get(name)
+        member = self.member(KType(of), name)
         return None if member is None else member.offset
 
     # -- enumerators and prototypes ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import types
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from osmia.diagnostics import CompileError, Span
@@ -41,8 +42,13 @@ class SourceFile:
                 span=Span(name, line, max(0, (getattr(error, "offset", 1) or 1) - 1)) if line else Span(name),
                 hint="the file changed since it was imported, or it is another language",
             ) from None
+        self._tree = tree
         self._functions: dict[int, list[FunctionNode]] = {}
-        for node in ast.walk(tree):
+        self._index(_definitions(tree.body))
+        self._lambdas = False
+
+    def _index(self, nodes: Iterable[ast.AST]) -> None:
+        for node in nodes:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
                 first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))])
                 self._functions.setdefault(first, []).append(node)
@@ -69,6 +75,9 @@ class SourceFile:
 
         :raises CompileError: PY102 when the file no longer has it.
         """
+        if code.co_name == "<lambda>" and not self._lambdas:
+            self._lambdas = True
+            self._index(node for node in ast.walk(self._tree) if isinstance(node, ast.Lambda))
         found = [
             node
             for node in self._functions.get(code.co_firstlineno, [])
@@ -82,6 +91,17 @@ class SourceFile:
                 hint="the file changed since it was imported" if not found else "put each function on its own line",
             )
         return found[0]
+
+
+def _definitions(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """The functions among statements, however deep; expressions are not looked into."""
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, name, None)
+            if isinstance(inner, list):
+                yield from _definitions(inner)
 
 
 class Sources:

@@ -100,22 +100,20 @@ class TracepointKind(Kind):
             return Num(self._slot(fn, 16, (("ret", S64),), S64, "ret"), S64)
         if self.category == "syscalls" and name in ("id", "nr", "__syscall_nr"):
             return Num(self._slot(fn, 8, (("id", S64),), S64, "id"), S64)
-        known = self._members(fn)
-        if name in known:
+        if self._has(fn, name):
             return kernel_fields.attribute(fn, self._record(fn), name, node)
         dynamic = f"__data_loc_{name}"
-        if dynamic in known:
+        if self._has(fn, dynamic):
             place = kernel_fields.attribute(fn, self._record(fn), dynamic, node)
             assert isinstance(place, Num)
             return self._dynamic_text(fn, place)
-        return self._from_format(fn, name, args, known, node)
+        return self._from_format(fn, name, args, node)
 
-    def _members(self, fn: Fn) -> dict[str, Any]:
+    def _has(self, fn: Fn, name: str) -> bool:
+        """Whether BTF has a field of the record, other than the header that all records share."""
         types = fn.unit.types
-        if types is None:
-            return {}
-        hidden = ("ent", "__data") if self.category == "syscalls" else ("__data",)
-        return {name: item for name, item in types.members(self.struct).items() if name not in hidden}
+        hidden = name == "__data" or (name == "ent" and self.category == "syscalls")
+        return types is not None and not hidden and types.member(self.struct, name) is not None
 
     def _record(self, fn: Fn) -> KPtr:
         pointer = fn.fb.emit("cast.ptr", fn.context_value(), type=Ptr(Space.CTX, self.struct))
@@ -124,7 +122,7 @@ class TracepointKind(Kind):
     def _slot(self, fn: Fn, offset: int, steps: tuple[Any, ...], type: Int, name: str) -> Value:
         """A field of a system call's record: through BTF where it is known, else where it always was."""
         types = fn.unit.types
-        if types is not None and steps[0][0] in types.members(self.struct):
+        if types is not None and types.member(self.struct, steps[0][0]) is not None:
             pointer = fn.fb.emit(
                 "core.field", self._record(fn).value, type=Ptr(Space.CTX, type), base=self.struct, steps=steps
             )
@@ -149,14 +147,13 @@ class TracepointKind(Kind):
         fn.unit.count_fault(fn, result)
         return target
 
-    def _from_format(
-        self, fn: Fn, name: str, args: dict[str, str] | None, known: dict[str, Any], node: ast.AST
-    ) -> Operand:
+    def _from_format(self, fn: Fn, name: str, args: dict[str, str] | None, node: ast.AST) -> Operand:
         rows = None if self.formats is None else self.formats(self.category, self.event)
         for field, ctype, offset, size, signed in rows or ():
             if field == name:
                 return self._raw_field(fn, name, ctype, offset, size, signed, node)
-        names = [item.removeprefix("__data_loc_") for item in known]
+        known = [] if fn.unit.types is None else fn.unit.types.member_names(self.struct)
+        names = [item.removeprefix("__data_loc_") for item in known if item not in ("__data", "ent")]
         names += [row[0] for row in rows or ()]
         if args is not None:
             names = [*args, "id"]
