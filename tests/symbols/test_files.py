@@ -131,8 +131,10 @@ def test_unknown_names_get_suggestions(tmp_path):
 
 
 def test_libraries_of_a_process_come_first():
-    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as child:
+    command = [sys.executable, "-S", "-c", "print('ready', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         try:
+            assert child.stdout.readline() == b"ready\n"  # its libraries are mapped by now
             path = find_binary("c", pid=child.pid)
             with open(f"/proc/{child.pid}/maps") as maps:
                 mapped = [line.split()[5] for line in maps if " r-xp " in line and "/libc" in line]
