@@ -156,6 +156,23 @@ def test_struct_with_default_before_others():
         Odd(b=1, c=2)
 
 
+def test_lists_in_defaults_belong_to_each_object():
+    @prog.struct
+    class Cells:
+        first: u32
+        cells: Array[u32, 2] = [0, 0]
+
+    @prog.struct
+    class Mixed:
+        cells: Array[u32, 2] = [0, 0]
+        last: u32
+
+    for make in (lambda: Cells(1), lambda: Mixed(last=1)):
+        one, other = make(), make()
+        one.cells[0] = 5
+        assert (one.cells, other.cells, make().cells) == ([5, 0], [0, 0], [0, 0])
+
+
 def test_struct_may_refer_to_local_types():
     size = 8
 

@@ -92,18 +92,17 @@ def _check_default(owner: str, name: str, layout: Layout, value: Any) -> None:
 
 
 def _init(owner: str, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
+    """The ``__init__`` of a struct class; the fast form is compiled at the first call, since many classes never see
+    one."""
     required = tuple(name for name in names if name not in defaults)
-    if all(name.isidentifier() for name in names) and "self" not in names:
-        # Compiled for speed: decoding an event calls it once.
-        late = [name for name in names if name in defaults]
-        if names == required + tuple(late):
-            params = ", ".join([*required, *(f"{name}=_d[{name!r}]" for name in late)])
-            lines = "\n".join(f"    self.{name} = {name}" for name in names)
-            space: dict[str, Any] = {"_d": defaults}
-            exec(f"def __init__(self, {params}):\n{lines}\n", space)  # names are identifiers
-            return space["__init__"]
+    late = [name for name in names if name in defaults]
+    fast = "self" not in names and names == required + tuple(late)
 
     def __init__(self: Any, *values: Any, **named: Any) -> None:
+        if fast:
+            type(self).__init__ = _compiled(names, required, late, defaults)
+            type(self).__init__(self, *values, **named)
+            return
         given = dict(defaults)
         if len(values) > len(names):
             raise TypeError(f"{owner} has {len(names)} fields, {len(values)} values were given")
@@ -115,9 +114,25 @@ def _init(owner: str, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
         for name in names:
             if name not in given:
                 raise TypeError(f"{owner} needs a value for {name!r}")
-            setattr(self, name, given[name])
+            value: Any = given[name]
+            setattr(self, name, list(value) if isinstance(value, list) and value is defaults.get(name) else value)
 
     return __init__
+
+
+def _compiled(names: tuple[str, ...], required: tuple[str, ...], late: list[str], defaults: dict[str, Any]) -> Any:
+    """An ``__init__`` with the fields as parameters: decoding an event calls it once. Every object gets its own
+    lists."""
+    params = ", ".join([*required, *(f"{name}=_d[{name!r}]" for name in late)])
+    lines = "\n".join(
+        f"    self.{name} = list({name}) if {name} is _d[{name!r}] else {name}"
+        if isinstance(defaults.get(name), list)
+        else f"    self.{name} = {name}"
+        for name in names
+    )
+    space: dict[str, Any] = {"_d": defaults}
+    exec(f"def __init__(self, {params}):\n{lines}\n", space)  # names are identifiers: the class had them as such
+    return space["__init__"]
 
 
 def _values(item: Any) -> tuple[Any, ...]:
