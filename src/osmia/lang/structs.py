@@ -114,8 +114,8 @@ def _init(owner: str, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
         for name in names:
             if name not in given:
                 raise TypeError(f"{owner} needs a value for {name!r}")
-            value: Any = given[name]
-            setattr(self, name, list(value) if isinstance(value, list) and value is defaults.get(name) else value)
+            item: Any = given[name]
+            setattr(self, name, list(item) if isinstance(item, list) and item is defaults.get(name) else item)
 
     return __init__
 
