@@ -115,7 +115,8 @@ def _init(owner: str, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
             if name not in given:
                 raise TypeError(f"{owner} needs a value for {name!r}")
             item: Any = given[name]
-            setattr(self, name, list(item) if isinstance(item, list) and item is defaults.get(name) else item)
+            shared = isinstance(item, list) and id(item) == id(defaults.get(name))
+            setattr(self, name, list(item) if shared else item)
 
     return __init__
 
