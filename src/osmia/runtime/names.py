@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from osmia.symbols.kernel import KernelSymbols
     from osmia.symbols.process import ProcessSymbols, SymbolCache
 
+_REFUSED = (-12, -17)
+"""What a stack map answers when it has no room (ENOMEM), or another stack in the place (EEXIST)."""
 _KEPT = 1_024
 """Processes whose address spaces are remembered at most; the oldest goes first."""
 
@@ -51,9 +53,15 @@ class StackNames:
         frames: list[str] = []
         if user >= 0:
             frames += self._user(stacks, pid, user)
+        elif user in _REFUSED:
+            self.unnamed += 1
+            frames.append("[lost user stack]")
         if kernel >= 0:
             frames += self._kernel_names(stacks, kernel)
-        return frames
+        elif kernel in _REFUSED:
+            self.unnamed += 1
+            frames.append("[lost kernel stack]_[k]")
+        return frames or ["[no stack]"]
 
     def close(self) -> None:
         """Frees the descriptors held for remembered processes."""
