@@ -377,3 +377,47 @@ def traced(regs: Any, id: s64) -> None:
     assert session.test_run("main").retval == 0
     (entry,) = session.spec.extras["prints"]
     assert entry["pieces"] == ["pid|", (0, "", ""), "|", (1, ">4", ""), " ", (2, "", "r"), " -5 ", (3, "", ""), "!"]
+
+
+def test_reserved_records_on_every_way_out(opened):
+    made, session = opened(
+        """
+@prog.event
+class E:
+    a: u32
+    b: u64
+
+r = prog.ring(E)
+other = prog.ring(E)
+n = prog.var(u32)
+m = prog.array(u32, 4)
+
+@prog.xdp
+def main(ctx: XdpContext) -> int:
+    e = r.reserve()
+    if e is None:
+        return XDP_ABORTED
+    buf = [1, 2, 3]
+    e.b = buf[n.value]
+    f = other.reserve()
+    if f is None:
+        r.discard(e)
+        return XDP_DROP
+    e.a = m[n.value]
+    if n.value == 2:
+        r.discard(e)
+    else:
+        r.submit(e)
+    f.b = buf[n.value]
+    for k, v in m.items():
+        assert v < 5
+    other.submit(f)
+    return XDP_TX
+"""
+    )
+    for n, verdict in ((0, 3), (1, 3), (2, 3), (3, 2), (7, 2)):
+        made.n.value = n
+        assert session.test_run("main", bytes(64)).retval == verdict
+    made.m[3] = 9
+    made.n.value = 0
+    assert session.test_run("main", bytes(64)).retval == 2

@@ -462,3 +462,43 @@ def test_map_of_another_program_is_refused(refused):
         'other = Program("other")\nm = other.hash(u32, u32)\n@prog.syscall\ndef main() -> int:\n    m[1] = 1\n    return 0\n'
     )
     assert (code, text) == ("PY140", "m[1]")
+
+
+def test_a_run_time_error_gives_reserved_records_back(sample):
+    made = sample(
+        RING
+        + """
+n = prog.var(u32)
+other = prog.ring(E)
+m = prog.hash(u32, u32)
+
+@prog.syscall
+def main() -> int:
+    e = r.reserve()
+    if e is None:
+        return 1
+    f = other.reserve()
+    if f is None:
+        r.discard(e)
+        return 2
+    buf = [1, 2, 3]
+    e.b = buf[n.value]
+    r.submit(e)
+    for k, v in m.items():
+        assert v < n.value
+    f.b = 7
+    other.submit(f)
+    return 3
+"""
+    )
+    evaluator = made.evaluator()
+    evaluator.maps["m"][1] = 1
+    evaluator.globals["n"] = 2
+    result = evaluator.run("main")
+    assert (result.value, [event.b for event in result.values]) == (3, [3, 7])
+    evaluator.globals["n"] = 5
+    result = evaluator.run("main")
+    assert (result.value, result.values) == (0, [])
+    evaluator.globals["n"] = 1
+    result = evaluator.run("main")
+    assert (result.value, [event.b for event in result.values]) == (0, [2])

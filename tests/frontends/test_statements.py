@@ -50,6 +50,7 @@ CASES = [
     ("match a:\n    case -1:\n        return 5\n    case _:\n        return 6", (-1,), "a: s32", 5),
     ("x = [0] * 4\nx[1] = a\nx[-1] = 5\nx[a] += 7\nreturn x[1] * 100 + x[3] * 10 + x[2]", (2,), "a: u32", 257),
     ("x: Array[u8, 4] = [250, 0, 0, 0]\nx[0] += a\nreturn x[0] + len(x)", (10,), "a: u8", 8),
+    ("x = 0\nfor i in range(a):\n    x += i\nfor i in range(3):\n    x += i\nreturn x", (4,), "a: u32", 9),
     ("return 5 if a else 6", (0,), "a: u32", 6),
     ("x = None\nif a:\n    x = a\nif x is None:\n    return 1\nreturn x", (9,), "a: u32", 9),
     ("x = None\nif a:\n    x = a\nif x is None:\n    return 1\nreturn x", (0,), "a: u32", 1),

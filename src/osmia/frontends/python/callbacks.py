@@ -327,8 +327,7 @@ class Frame:
         fn.enter_if_reached(end)
 
     def _fault(self) -> None:
-        self.fn.on_fault()
-        self.fn.live = False
+        self.fn.abort()
 
     def _returned(self) -> None:
         fn = self.fn

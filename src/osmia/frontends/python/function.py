@@ -11,6 +11,7 @@ from osmia.diagnostics import CompileError, OsmiaError, Span
 from osmia.frontends.python.slots import Flow, Variable
 from osmia.frontends.python.values import (
     Const,
+    Held,
     Maybe,
     MaybePtr,
     MaybeVar,
@@ -94,6 +95,7 @@ class Fn:
         self.incoming: dict[Block, list[Flow]] = {}
         self.context_local: Local | None = None
         self.on_fault: Callable[[], None] = lambda: None
+        self.holds: list[Held] = []
 
     # -- errors -----------------------------------------------------------------------------------------------------
 
@@ -432,8 +434,30 @@ class Fn:
     def fail(self, what: str, node: ast.AST) -> None:
         """A run-time error at this point: counts it and ends this run of the program."""
         self.unit.count_error(self, what, self.span(node))
+        self.abort()
+
+    def abort(self) -> None:
+        """Ends this run of the program from anywhere: records that it still holds go back first."""
+        for held in self.holds:
+            release, going_on = self.blocks("release", "abort")
+            self.condbr(self.fb.get(held.flag), release, going_on)
+            self.enter(release)
+            self.fb.emit("ring.discard", self.fb.get(held.record), flags=0)
+            self.goto(going_on)
+            self.enter(going_on)
         self.on_fault()
         self.live = False
+
+    def hold(self, flag: Local, record: Local) -> Held:
+        """Remembers a reserved record; ``flag`` says whether there is one, and so starts as False."""
+        held = Held(flag, record)
+        self.holds.append(held)
+        entry = self.ir.blocks[0]
+        before, self.fb.block = self.fb.block, Block(entry.label)
+        self.fb.set(flag, self.false())
+        entry.ops[:0] = self.fb.block.ops
+        self.fb.block = before
+        return held
 
 
 def _ends(block: Block) -> bool:

@@ -10,7 +10,7 @@ from osmia.frontends.python import assign, callbacks, globals, maps, memory, str
 from osmia.frontends.python.conditions import branch
 from osmia.frontends.python.function import Loop
 from osmia.frontends.python.numbers import convert, in_type, join, literal_join, unify
-from osmia.frontends.python.slots import OptionalSlot, Variable
+from osmia.frontends.python.slots import NumSlot, OptionalSlot, Variable
 from osmia.frontends.python.values import Const, Group, Items, Mem, Num, Operand
 from osmia.lang import maps as M
 from osmia.object.layout import S64, U8, U32, U64, Array, Bytes, Int
@@ -171,11 +171,7 @@ def _count_loop(fn: Fn, node: ast.For, start: Operand, stop: Operand, step: Oper
             raise fn.error("PY176", node.iter, f"this range makes no sense: {error}") from None
         if turns > MAX_TURNS:
             raise fn.error("PY177", node.iter, f"{turns} turns are more than the kernel allows ({MAX_TURNS})")
-        kind = S64
-        for item in (start, stop):
-            assert isinstance(item, Const)
-            if not S64.range()[0] <= item.value <= S64.range()[1]:
-                kind = U64
+        kind = _literal_kind(fn, node, [int(item.value) for item in (start, stop) if isinstance(item, Const)])
         count = fn.const(turns, U64)
         short = turns <= PLAIN_TURNS
     else:
@@ -191,6 +187,18 @@ def _count_loop(fn: Fn, node: ast.For, start: Operand, stop: Operand, step: Oper
         _plain_loop(fn, node, first, stride, count, kind, turns)
     else:
         _long_loop(fn, node, first, stride, count, kind)
+
+
+def _literal_kind(fn: Fn, node: ast.For, bounds: list[int]) -> Int:
+    """The type of a loop over a constant range: that of its variable, if it has one that holds the range."""
+    variable = fn.scope.variables.get(node.target.id) if isinstance(node.target, ast.Name) else None
+    slot = None if variable is None else variable.slot
+    kinds = [slot.type] if isinstance(slot, NumSlot) else []
+    for kind in (*kinds, S64):
+        low, high = kind.range()
+        if all(low <= bound <= high for bound in bounds):
+            return kind
+    return U64
 
 
 def _both_const(*operands: Operand) -> bool:

@@ -49,7 +49,8 @@ def reserve(fn: Fn, base: Operand, decl: M.Ring[Any], node: ast.Call, want: Layo
     from osmia.frontends.python.values import Maybe
 
     value = fn.fb.get(record)
-    return Maybe(fn.fb.get(there), Mem(value, layout, root=(value, layout.size, 0)))
+    held = fn.hold(there, record)
+    return Maybe(fn.fb.get(there), Mem(value, layout, root=(value, layout.size, 0), held=held))
 
 
 def submit(fn: Fn, base: Operand, decl: M.Ring[Any], node: ast.Call, want: Layout | None) -> Operand:
@@ -66,7 +67,7 @@ def submit(fn: Fn, base: Operand, decl: M.Ring[Any], node: ast.Call, want: Layou
         raise fn.error("PY123", item, f"ring {decl.name} carries {layout.name}, not {event.describe()}")
     if event.space is Space.RING:
         fn.fb.emit("ring.submit", event.ptr, flags=0)
-        _give_away(fn, item, "it was submitted")
+        _give_away(fn, item, event, "it was submitted")
         return Const(True)
     return _in_place(fn, decl, lambda pointer: fn.write(pointer, layout, event, item), node)
 
@@ -120,11 +121,14 @@ def discard(fn: Fn, base: Operand, decl: M.Ring[Any], node: ast.Call, want: Layo
     if not isinstance(event, Mem) or event.space is not Space.RING or event.layout != decl.event_layout:
         raise fn.error("PY123", item, f"a record that {decl.name}.reserve() gave is needed, not {event.describe()}")
     fn.fb.emit("ring.discard", event.ptr, flags=0)
-    _give_away(fn, item, "it was discarded")
+    _give_away(fn, item, event, "it was discarded")
     return Nothing()
 
 
-def _give_away(fn: Fn, node: ast.expr, reason: str) -> None:
+def _give_away(fn: Fn, node: ast.expr, event: Mem, reason: str) -> None:
+    held = event.held or (fn.holds[0] if len(fn.holds) == 1 else None)
+    if held is not None:
+        fn.fb.set(held.flag, fn.false())
     if isinstance(node, ast.Name):
         variable = fn.scope.variables.get(node.id)
         if variable is not None:

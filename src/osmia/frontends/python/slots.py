@@ -160,10 +160,11 @@ class RemoteSlot(OwnSlot):
 class RefSlot(Slot):
     """A reference to memory that somebody else owns: a map value, a ring record, a packet."""
 
-    __slots__ = ("layout", "local", "shared", "type", "writable")
+    __slots__ = ("held", "layout", "local", "shared", "type", "writable")
 
     def __init__(self, fn: Fn, name: str, sample: Mem) -> None:
         assert isinstance(sample.ptr.type, Ptr)
+        self.held = sample.held
         self.type = sample.ptr.type
         self.layout = sample.layout
         self.shared = sample.shared
@@ -183,13 +184,14 @@ class RefSlot(Slot):
 
     def store(self, fn: Fn, operand: Operand, node: ast.AST) -> None:
         assert isinstance(operand, Mem)
+        if operand.held is not self.held:
+            self.held = None  # one of several reservations
         fn.fb.set(self.local, operand.ptr)
 
     def load(self, fn: Fn, name: str) -> Operand:
         pointer = fn.fb.get(self.local)
-        return Mem(
-            pointer, self.layout, shared=self.shared, writable=self.writable, root=(pointer, self.layout.size, 0)
-        )
+        root = (pointer, self.layout.size, 0)
+        return Mem(pointer, self.layout, shared=self.shared, writable=self.writable, root=root, held=self.held)
 
 
 class PointerSlot(Slot):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from osmia.compiler.ir import KArray, KType, Ptr, Space, Value
+from osmia.compiler.ir import KArray, KType, Local, Ptr, Space, Value
 from osmia.lang.structs import describe as layout_text
 from osmia.object.layout import Bytes, Char, Enum, Int, Layout
 
@@ -78,6 +78,16 @@ class Truth(Operand):
         return "a truth value (bool)"
 
 
+class Held:
+    """A record of a ring that the function has reserved: where its address is, and whether it still has it."""
+
+    __slots__ = ("flag", "record")
+
+    def __init__(self, flag: Local, record: Local) -> None:
+        self.flag = flag
+        self.record = record
+
+
 class Mem(Operand):
     """Memory that the program may access directly: a struct, array, text or bytes.
 
@@ -85,9 +95,10 @@ class Mem(Operand):
     :ivar shared: other CPUs may change it at the same time (so ``+=`` is atomic).
     :ivar writable: whether fields may be assigned. :ivar owned: a variable's own memory, which has that one name.
     :ivar root: pointer to the whole value, its size, and this memory's offset in it; ``None`` where unknown.
+    :ivar held: the reservation it belongs to, which must be given back; ``None`` for all other memory.
     """
 
-    __slots__ = ("layout", "owned", "ptr", "root", "shared", "writable")
+    __slots__ = ("held", "layout", "owned", "ptr", "root", "shared", "writable")
 
     def __init__(
         self,
@@ -98,7 +109,9 @@ class Mem(Operand):
         writable: bool = True,
         owned: bool = False,
         root: tuple[Value, int, int] | None = None,
+        held: Held | None = None,
     ) -> None:
+        self.held = held
         self.ptr = ptr
         self.layout = layout
         self.shared = shared
