@@ -591,7 +591,7 @@ def g() -> None:
         all_of_them.value += 1
 """.replace("ME", str(os.getpid()))
     )
-    with made.program.open(cache=False) as session:
+    with made.program.open(cache=False, pid=os.getpid()) as session:
         for _ in range(100):
             os.getppid()
         time.sleep(0.05)
