@@ -27,11 +27,14 @@ def attach_all(
 ) -> None:
     """Attaches every loaded program to every target of its hook; links are appended as they are made.
 
-    A target that this machine lacks is skipped, and said, as long as another target of the same program is there.
+    A target that this machine lacks is skipped, and said, as long as another target of the same function is there: of the
+    same program, or of one of the programs that the front end split the function into (hook option ``one_of``).
     Programs that follow a command's process tree come first, so that no child is missed.
 
     :raises AttachError: a program could not be attached anywhere.
     """
+    attached: set[str] = set()
+    missing: list[tuple[Hook, AttachError | SymbolError]] = []
     order = sorted(loaded.programs, key=lambda name: spec.programs[name].hook.options.get("when") != _TREE)
     for name in order:
         hook = spec.programs[name].hook
@@ -44,11 +47,17 @@ def attach_all(
             try:
                 links.append(_attach(loaded, name, hook, target, options))
                 made += 1
+                attached.add(target)
             except (AttachError, SymbolError) as error:
                 failure = failure or error
-                if len(targets) > 1:
+                if len(targets) > 1 or hook.options.get("one_of"):
                     skipped.append((f"{hook.kind} {target}", error.message))
         if failure is not None and not made:
+            if not hook.options.get("one_of"):
+                raise failure
+            missing.append((hook, failure))
+    for hook, failure in missing:
+        if attached.isdisjoint(hook.options["one_of"]):
             raise failure
 
 
@@ -56,7 +65,7 @@ def _attach(loaded: LoadedCollection, name: str, hook: Hook, target: str, option
     from osmia.kernel.attach import attach
     from osmia.object.spec import Hook as NewHook
 
-    settings = {key: value for key, value in hook.options.items() if key not in ("targets", "when")}
+    settings = {key: value for key, value in hook.options.items() if key not in ("one_of", "targets", "when")}
     if options.pid and hook.kind in ("uprobe", "uretprobe", "usdt") and not settings.get("pid"):
         settings["pid"] = options.pid
     if hook.kind == "usdt" and not settings.get("locations"):

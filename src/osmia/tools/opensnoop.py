@@ -2,7 +2,7 @@
 
 Follows open, openat and openat2. ERR is the error number's name, 0 for success; a path longer than 255 bytes is cut,
 one
-that the kernel could not read from the process's memory is shown empty and counted as a fault.
+that the kernel could not read from the process's memory is shown as <fault> and counted.
 
 Options of its own: --failed shows only opens that fail, --user UID only those of one user.
 
