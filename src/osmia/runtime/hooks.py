@@ -27,8 +27,8 @@ def attach_all(
 ) -> None:
     """Attaches every loaded program to every target of its hook; links are appended as they are made.
 
-    A target that this machine lacks is skipped, and said, as long as another target of the same function is there: of the
-    same program, or of one of the programs that the front end split the function into (hook option ``one_of``).
+    A target that this machine lacks is skipped, and said, as long as another target of the same function is there: of
+    the same program, or of one that the front end split the function into (hook option ``one_of``).
     Programs that follow a command's process tree come first, so that no child is missed.
 
     :raises AttachError: a program could not be attached anywhere.
