@@ -23,7 +23,6 @@ and closed again; nothing is attached. The exit code is 0 when programs can be r
 _PACKAGES = (
     ("llvmlite", "the compiler's back end"),
     ("numpy", "batches of events"),
-    ("pyelftools", "debug information"),
     ("rich", "tables on terminals"),
     ("pyarrow", "Arrow and Parquet output"),
 )
